@@ -1,0 +1,59 @@
+"""The errors a user can meet, each with its exit code; the command line prints them without a traceback."""
+
+from __future__ import annotations
+
+
+class WeftError(Exception):
+    """The user's mistake, in words: what was given, what is allowed, what to do.
+
+    Attributes:
+        exit_code: of the command line.
+        code: a stable short name of the fault, such as "truncated-image".
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, code: str = "mistake") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DataFault(WeftError):
+    """The data cannot be used as it is."""
+
+    exit_code = 3
+
+
+class NumericFault(WeftError):
+    """A loss, gradient or weight is not finite."""
+
+    exit_code = 4
+
+
+class ResourceFault(WeftError):
+    """Memory, disk or a device is lacking."""
+
+    exit_code = 5
+
+
+class Interrupted(WeftError):
+    """Stopped by a signal after saving a checkpoint; 128 + the signal's number."""
+
+    def __init__(self, message: str, *, signal_number: int) -> None:
+        super().__init__(message, code="interrupted")
+        self.exit_code = 128 + signal_number
+
+
+class ConfigError(WeftError):
+    """A configuration that cannot be used, with all its problems.
+
+    Attributes:
+        problems: one line each, with the path and where possible the line in the file.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: list[str], *, source: str = "configuration") -> None:
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {line}" for line in problems)]), code="config")

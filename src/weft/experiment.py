@@ -1,0 +1,220 @@
+"""One experiment as `config.py` reads it from YAML. The signatures here are the schema of everything but the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from weft.registry import Part, Range
+
+Positive = Annotated[float, Range(0, open_low=True)]
+Fraction = Annotated[float, Range(0, 1)]
+Count = Annotated[int, Range(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """The joint geometry of a training sample, drawn once and applied by kind to all that is in it.
+
+    Args:
+        flip: probability of mirroring left and right. Set 0 where words speak of sides.
+        scale: range of the random zoom, [low, high].
+        rotate: largest angle in degrees, either way.
+        crop: [height, width] of the training crop; by default the size of the data.
+    """
+
+    flip: Fraction = 0.0
+    scale: tuple[Positive, Positive] | None = None
+    rotate: Annotated[float, Range(0, 180)] = 0.0
+    crop: tuple[Count, Count] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """How a validation part is cut from the training split where the data has none, or for k-fold.
+
+    Args:
+        fraction: share of the training samples.
+        by: block: contiguous runs of samples in manifest order; group: whole groups of the `group` column;
+            random: single samples, the same for one seed.
+        blocks: number of contiguous runs held out, for `by: block`.
+        folds: k for k-fold; then `fraction` is 1 / k.
+        fold: which fold is the validation part, from 0.
+    """
+
+    fraction: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.15
+    by: Literal["block", "group", "random"] = "random"
+    blocks: Count = 10
+    folds: Annotated[int, Range(2)] | None = None
+    fold: Annotated[int, Range(0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Where decoded samples are kept between epochs.
+
+    Args:
+        where: none, memory, or disk.
+        limit: largest size in GiB; what does not fit is decoded each time.
+        folder: of the disk cache; by default below the user's cache folder.
+    """
+
+    where: Literal["none", "memory", "disk"] = "none"
+    limit: Positive = 4.0
+    folder: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the samples are and how they are brought in.
+
+    Args:
+        format: the data format with its own options beside it (`{format: nyuv2, root: …}`).
+        size: [height, width] every sample is brought to; by default samples keep their own.
+        augment: random geometry of the training samples.
+        validation: how a validation part is made where the data has none.
+        group: column whose equal values belong together (patient, scene): in splits and intervals.
+        subgroups: columns by whose values the report breaks results down.
+        roots: folders that path cells may point into, besides the data's own root.
+        on_bad: what training does with a sample that cannot be decoded.
+        max_bad: largest share of samples that may be dropped.
+        strict: refuse the same file or group in two splits instead of warning.
+        cache: keep decoded samples.
+        workers: processes that read and decode; by default chosen from the number of cores.
+        limit: use only the first so many samples of every split.
+    """
+
+    format: Annotated[Part, "format"]
+    size: tuple[Count, Count] | None = None
+    augment: Augment = field(default_factory=Augment)
+    validation: Validation = field(default_factory=Validation)
+    group: str | None = None
+    subgroups: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    on_bad: Literal["error", "drop"] = "error"
+    max_bad: Fraction = 0.01
+    strict: bool = False
+    cache: Cache = field(default_factory=Cache)
+    workers: Annotated[int, Range(0)] | None = None
+    limit: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalityConfig:
+    """One input. The options of the modality's own type stand beside these.
+
+    Args:
+        type: a registered modality; by default the name itself.
+        column: its column in the manifest; by default the name itself.
+        encoder: its encoder, or `{share: other}` to use the encoder of another modality.
+        dropout: probability of hiding it in a training sample; one modality always stays.
+    """
+
+    type: str
+    column: str
+    encoder: Annotated[Part, "encoder"] | None
+    share: str | None = None
+    dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """One task. The options of the task's own type and of its target stand beside these.
+
+    Args:
+        type: a registered task; by default the name itself.
+        target: its column in the manifest; by default the name itself.
+        weight: factor on its loss.
+    """
+
+    type: str
+    target: str
+    weight: Annotated[float, Range(0)] = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the network is trained.
+
+    Args:
+        epochs: passes over the training split.
+        batch_size: samples a step reads at once.
+        accumulate: batches whose gradients make one step.
+        optimizer: the optimiser.
+        schedule: how the learning rate goes on over the steps.
+        warmup: epochs in which the learning rate rises from zero; may be a fraction.
+        lr_factors: factor on the learning rate by the start of a parameter's name (`{encoders.image: 0.1}`); the longest wins.
+        layer_decay: factor on the learning rate per encoder stage away from the output.
+        clip: largest norm of the gradient.
+        ema: decay of the exponential moving average of the weights that is evaluated and saved as best.
+        early_stopping: stop after so many evaluations without a better one.
+        best: the validation figure that the best checkpoint is chosen by, `task/figure`; by default the mean over the tasks of
+            each one's main figure.
+        evaluate_every: epochs between evaluations on the validation part.
+        checkpoint_every: keep a checkpoint every so many epochs, besides last and best.
+        save_every: steps between saves of the last checkpoint within an epoch; by default it is saved once an epoch.
+        precision: auto measures what is faster here, and takes bf16 where it is.
+        compile: compile the network with torch.compile.
+        on_nonfinite: stop at a loss or gradient that is not finite, or skip that step and count it.
+        start_from: a run folder whose weights are taken over where they fit.
+        seed: of everything random.
+        device: auto, cpu, or as torch names it.
+        output: folder that holds the runs.
+    """
+
+    epochs: Count = 20
+    batch_size: Count = 8
+    accumulate: Count = 1
+    optimizer: Annotated[Part, "optimizer"] = Part("optimizer", "adamw")
+    schedule: Annotated[Part, "schedule"] = Part("schedule", "poly")
+    warmup: Annotated[float, Range(0)] = 0.0
+    lr_factors: Mapping[str, Annotated[float, Range(0)]] = field(default_factory=dict)
+    layer_decay: Annotated[float, Range(0, 1, open_low=True)] = 1.0
+    clip: Positive | None = None
+    ema: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
+    early_stopping: Count | None = None
+    best: str | None = None
+    evaluate_every: Count = 1
+    checkpoint_every: Count | None = None
+    save_every: Count | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    start_from: str | None = None
+    seed: Annotated[int, Range(0)] = 0
+    device: str = "auto"
+    output: str = "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One model, its data and its training.
+
+    Args:
+        name: of the experiment and its run folders.
+        data: where the samples are.
+        modalities: the inputs, by names of the user's.
+        fusion: feature-level fusion.
+        decision: how a task's answers from several views are combined.
+        over: the views that every task reads: `fused`, or modalities by name; by default those of the fusion.
+        tasks: the outputs, by names of the user's.
+        balancing: how the task losses become one step.
+        train: how it is trained.
+        imports: Python files that register parts of the user's own, beside this file.
+        resolved: the whole as plain values with every default filled in, as written to the run folder.
+    """
+
+    name: str
+    data: DataConfig
+    modalities: Mapping[str, ModalityConfig]
+    tasks: Mapping[str, TaskConfig]
+    fusion: Annotated[Part, "fusion"] = Part("fusion", "none")
+    decision: Annotated[Part, "decision"] = Part("decision", "mean")
+    over: tuple[str, ...] | None = None
+    balancing: Annotated[Part, "balancing"] = Part("balancing", "fixed")
+    train: TrainConfig = field(default_factory=TrainConfig)
+    imports: tuple[str, ...] = ()
+    resolved: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,174 @@
+"""The one registry: every extension point, and the schema that a part's constructor signature is.
+
+A part is a class or function registered under a kind and a name. Its keyword-only parameters are its options: their
+types, defaults and choices are the schema, their help is the `Args:` section of the docstring. Positional parameters
+are what weft passes (specs, fitted facts) and never come from a configuration.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+#: Where the parts of each kind live. Importing such a package's modules registers them.
+PACKAGES = {
+    "format": "weft.data.formats",
+    "modality": "weft.modalities",
+    "encoder": "weft.encoders",
+    "fusion": "weft.fusion",
+    "decision": "weft.decision",
+    "decoder": "weft.decoders",
+    "task": "weft.tasks",
+    "loss": "weft.losses",
+    "balancing": "weft.balancing",
+    "optimizer": "weft.engine.optimizers",
+    "schedule": "weft.engine.schedules",
+}
+
+_parts: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in PACKAGES}
+_imported: set[str] = set()
+
+
+class UnknownPart(ValueError):
+    """No part of that name is registered."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number, for `Annotated[float, Range(0, 1)]`. `None`: unbounded.
+
+    Attributes:
+        low, high: the bounds, allowed themselves unless `open_low` or `open_high`.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that is chosen but not yet built: calling it with the positional arguments of its constructor builds it.
+
+    Attributes:
+        kind: the extension point, such as "decoder".
+        type: the registered name.
+        options: its options.
+
+    Example:
+        >>> from weft import Part
+        >>> Part("loss", "cross_entropy", {"label_smoothing": 0.1}).type
+        'cross_entropy'
+    """
+
+    kind: str
+    type: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *context: Any, **more: Any) -> Any:
+        part = get(self.kind, self.type)
+        options = {**self.options, **more}
+        nested = nested_kinds(part)
+        for name, kind in nested.items():
+            if name in options:
+                options[name] = as_part(kind, options[name])
+        return part(*context, **options)
+
+
+def as_part(kind: str, value: Any) -> Any:
+    """`value` as a `Part`: a name, a mapping with `type`, or already something that builds one (returned as it is)."""
+    if isinstance(value, str):
+        return Part(kind, value)
+    if isinstance(value, Mapping):
+        return Part(kind, value["type"], {name: option for name, option in value.items() if name != "type"})
+    return value
+
+
+def register(kind: str, name: str) -> Callable[[T], T]:
+    """Decorator: make a class or function available to configurations as `type: name`.
+
+    Args:
+        kind: one of the extension points in `PACKAGES`.
+        name: the name in configurations.
+
+    Raises:
+        ValueError: the kind does not exist, or the name is taken.
+    """
+    if kind not in _parts:
+        raise ValueError(f"there is no extension point {kind!r}; there are {', '.join(_parts)}")
+
+    def add(part: T) -> T:
+        taken = _parts[kind].get(name)
+        if taken is not None and taken is not part:
+            raise ValueError(
+                f"{kind} {name!r} is taken by {taken.__module__}.{taken.__qualname__}; choose another name"
+            )
+        _parts[kind][name] = part
+        return part
+
+    return add
+
+
+def names(kind: str) -> list[str]:
+    """The registered names of a kind, sorted."""
+    _import(kind)
+    return sorted(_parts[kind])
+
+
+def get(kind: str, name: str) -> Callable[..., Any]:
+    """The class or function registered under a name.
+
+    Raises:
+        UnknownPart: there is none; the message names the nearest.
+    """
+    _import(kind)
+    if name not in _parts[kind]:
+        near = get_close_matches(name, _parts[kind], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UnknownPart(f"there is no {kind} {name!r}; there are {', '.join(sorted(_parts[kind]))}{hint}")
+    return _parts[kind][name]
+
+
+def options_of(part: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+    """The options of a part: {name: (type hint with its annotations, default or `inspect.Parameter.empty`)}."""
+    target = part.__init__ if inspect.isclass(part) else part
+    hints = get_type_hints(target, include_extras=True)
+    return {
+        name: (hints[name], parameter.default)
+        for name, parameter in inspect.signature(part).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def nested_kinds(part: Callable[..., Any]) -> dict[str, str]:
+    """Which options are parts themselves, `Annotated[Part, kind]`: {option: kind}."""
+    kinds = {name: nested_kind(hint) for name, (hint, _) in options_of(part).items()}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def nested_kind(hint: Any) -> str | None:
+    """The kind in `Annotated[Part, kind]`, also inside `... | None`; None for any other hint."""
+    if get_origin(hint) is Annotated and get_args(hint)[0] is Part:
+        return str(get_args(hint)[1])
+    for argument in get_args(hint):
+        kind = nested_kind(argument)
+        if kind is not None:
+            return kind
+    return None
+
+
+def _import(kind: str) -> None:
+    if kind in _imported:
+        return
+    _imported.add(kind)
+    package = importlib.import_module(PACKAGES[kind])
+    for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+        importlib.import_module(f"{package.__name__}.{module.name}")

@@ -1,0 +1,110 @@
+"""What every task is: how an answer gets out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image
+from torch import Tensor, nn
+
+from weft.modalities.base import Field
+from weft.types import Features, FeatureSpec, Need, Records
+
+
+class Task(nn.Module, ABC):
+    """Heads, a loss, a metric, and the way answers are written and drawn.
+
+    A constructor takes `views: dict[str, FeatureSpec]` (the views it reads, a head for each), `field` (the target's
+    `Field`, fitted) and keyword-only options. `Target`'s options and the task's are one set of options in a
+    configuration.
+
+    Attributes:
+        Target: the class of the target's field.
+        need: what it needs of every view it reads.
+        field: the target's field, fitted.
+        heads: {view: head}.
+        main_figure: the figure that a checkpoint is chosen by, one of those `figures` returns.
+        higher_is_better: {figure name: whether larger is better}, by the part of the name before "/".
+    """
+
+    Target: ClassVar[type[Field]]
+    need: ClassVar[Need]
+    main_figure: str
+    higher_is_better: ClassVar[Mapping[str, bool]]
+    field: Field
+    heads: nn.ModuleDict
+
+    def __init__(self, views: Mapping[str, FeatureSpec], field: Field) -> None:
+        super().__init__()
+        self.field = field
+        for view, spec in views.items():
+            if self.need not in spec.provides:
+                raise ValueError(
+                    f"{type(self).__name__} needs {self.need} and view {view!r} is a {spec.layout}, which has none; "
+                    "give it a view of image-like modalities"
+                )
+        self.heads = nn.ModuleDict({view: self.build_head(spec) for view, spec in views.items()})
+
+    @abstractmethod
+    def build_head(self, spec: FeatureSpec) -> nn.Module:
+        """A head for one view: called as `head(features, size)`."""
+
+    def forward(self, features: Features, *, view: str, size: tuple[int, int]) -> Tensor:
+        """Logits (P, ...) of one view; dense ones are (P, K, H, W) at `size`, the size of the batch's images."""
+        return self.heads[view](features, size)
+
+    @abstractmethod
+    def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(sum, count) in float32 over P labelled rows: both are scalars, and the mean is their quotient."""
+
+    @abstractmethod
+    def count(self, target: Tensor) -> Tensor:
+        """The count that `loss` returns, from the target alone."""
+
+    @abstractmethod
+    def predict(self, logits: Tensor) -> Tensor:
+        """Probabilities or values (P, ...): what the decision rule combines and what is written."""
+
+    @abstractmethod
+    def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
+        """What the metric keeps of P labelled and answered rows.
+
+        Args:
+            prediction: (P, ...) as `predict` returns them.
+            target: (P, ...) as collated.
+            ids: the P sample ids.
+        """
+
+    @abstractmethod
+    def figures(self, records: Records) -> dict[str, float]:
+        """The task's figures over all samples of the records: `{"mIoU": …, "IoU/chair": …}`.
+
+        A figure that the samples cannot tell (a class absent from truth and prediction) is NaN and in no mean.
+        Confusions and curves stay with `records`; `Records.totals` may be empty (after resampling) and is not needed here.
+        """
+
+    @abstractmethod
+    def badness(self, records: Records) -> np.ndarray:
+        """(n,) per sample, larger is worse: for the report's worst samples."""
+
+    @abstractmethod
+    def write(self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path) -> None:
+        """Write one sample's answer in the task's exchange format below `folder`.
+
+        Args:
+            prediction: one row of `predict`, padding already cut off; dense ones at the model's working size.
+            sample: the sample's id.
+            size: (H, W) of the sample's own images: dense answers are written at this size.
+        """
+
+    @abstractmethod
+    def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
+        """A picture of one row of `predict` for a person, over or beside the sample's image."""
+
+    def draw_error(self, prediction: np.ndarray, target: np.ndarray, background: Image.Image) -> Image.Image | None:
+        """Where the answer is wrong, or None where the task has no such picture."""
+        return None

@@ -1,0 +1,298 @@
+"""The types that cross module borders: batches, features, their specs, predictions and records.
+
+Shape legend of the package: B batch, C channels, H W size, N tokens, D width, L text length, T frames, K classes,
+M modalities. P is the number of rows of a batch in which one modality is present, or one label given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Layout = Literal["vector", "sequence", "grid", "clip"]
+Need = Literal["vector", "tokens", "maps"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples, collated. Absent cells and missing labels are not in it: `present` and `labelled` say which rows are.
+
+    Attributes:
+        inputs: per modality, (P, ...) the rows of the samples that have it, in sample order; raw (uint8 stays uint8).
+        targets: per task, (P, ...) the rows of the samples that are labelled for it, in sample order.
+        present: per modality, (B,) bool on the same device as the inputs.
+        labelled: per task, (B,) bool.
+        ids: the B sample ids.
+        size: (H, W) in pixels of every image-like tensor of this batch, (0, 0) where there is none.
+        sizes: per sample, the (H, W) that was not added by padding at the bottom and the right.
+    """
+
+    inputs: dict[str, Tensor]
+    targets: dict[str, Tensor]
+    present: dict[str, Tensor]
+    labelled: dict[str, Tensor]
+    ids: tuple[str, ...]
+    size: tuple[int, int] = (0, 0)
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device; copies overlap with computation where the memory is pinned."""
+
+        def move(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+
+        return replace(
+            self,
+            inputs=move(self.inputs),
+            targets=move(self.targets),
+            present=move(self.present),
+            labelled=move(self.labelled),
+        )
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory (called by the data loader)."""
+
+        def pin(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.pin_memory() for name, tensor in tensors.items()}
+
+        return replace(
+            self,
+            inputs=pin(self.inputs),
+            targets=pin(self.targets),
+            present=pin(self.present),
+            labelled=pin(self.labelled),
+        )
+
+    def without(self, modalities: Iterable[str]) -> Batch:
+        """The same samples with some modalities absent everywhere."""
+        gone = set(modalities)
+        return replace(
+            self,
+            inputs={m: x[:0] if m in gone else x for m, x in self.inputs.items()},
+            present={m: torch.zeros_like(p) if m in gone else p for m, p in self.present.items()},
+        )
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What a `Features` will hold, known before any data is seen.
+
+    Attributes:
+        layout: vector (one token), sequence, grid (a map) or clip (a map per frame).
+        dim: width D of the tokens.
+        channels: channels of the pyramid levels, fine to coarse; the last is `dim`. Empty without a grid.
+        strides: their strides in pixels, fine to coarse. A level of stride s is (ceil(H / s), ceil(W / s)) large.
+    """
+
+    layout: Layout
+    dim: int
+    channels: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != len(self.strides):
+            raise ValueError(
+                f"{len(self.channels)} channels but {len(self.strides)} strides; give one of each per level"
+            )
+        if self.has_maps != bool(self.channels) or (self.channels and self.channels[-1] != self.dim):
+            raise ValueError(f"a {self.layout} of width {self.dim} cannot have the levels {self.channels}")
+
+    @property
+    def has_maps(self) -> bool:
+        return self.layout in ("grid", "clip")
+
+    @property
+    def provides(self) -> frozenset[Need]:
+        """What a task can ask of these features."""
+        needs: set[Need] = {"vector", "tokens"}
+        if self.has_maps:
+            needs.add("maps")
+        return frozenset(needs)
+
+    def level_size(self, level: int, size: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) of one pyramid level for inputs of `size` (H, W)."""
+        stride = self.strides[level]
+        return -(-size[0] // stride), -(-size[1] // stride)
+
+    def empty(self, num_rows: int, size: tuple[int, int], *, like: Tensor) -> Features:
+        """Features of `num_rows` absent rows: zeros of the right shape, on the device and with the type of `like`."""
+        maps: tuple[Tensor, ...] = ()
+        grid = None
+        num_tokens = 1
+        if self.has_maps:
+            shapes = [self.level_size(level, size) for level in range(len(self.strides))]
+            grid = (1, *shapes[-1])
+            num_tokens = shapes[-1][0] * shapes[-1][1]
+            maps = tuple(
+                like.new_zeros(num_rows, 1, c, *shape) for c, shape in zip(self.channels[:-1], shapes[:-1], strict=True)
+            )
+        return Features(
+            tokens=like.new_zeros(num_rows, num_tokens, self.dim),
+            mask=torch.zeros(num_rows, num_tokens, dtype=torch.bool, device=like.device),
+            present=torch.zeros(num_rows, dtype=torch.bool, device=like.device),
+            grid=grid,
+            maps=maps,
+        )
+
+
+@dataclass(frozen=True)
+class Features:
+    """One modality or one view of a batch, encoded.
+
+    Attributes:
+        tokens: (B, N, D). Of image-like input they are its deepest map, flattened in row order.
+        mask: (B, N) bool, the tokens that are real; False everywhere in an absent row.
+        present: (B,) bool.
+        grid: (T, h, w) with T * h * w = N where the tokens are a map, else None. T = 1 for stills.
+        maps: the finer pyramid levels, fine to coarse, each (B, T, C_l, H / s_l, W / s_l).
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    present: Tensor
+    grid: tuple[int, int, int] | None = None
+    maps: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of_pyramid(cls, pyramid: Sequence[Tensor], present: Tensor | None = None) -> Features:
+        """Features of a still from its levels (B, C_l, h_l, w_l), fine to coarse."""
+        deepest = pyramid[-1]
+        num_rows, _, height, width = deepest.shape
+        if present is None:
+            present = torch.ones(num_rows, dtype=torch.bool, device=deepest.device)
+        return cls(
+            tokens=deepest.flatten(2).transpose(1, 2),
+            mask=present[:, None].expand(num_rows, height * width),
+            present=present,
+            grid=(1, height, width),
+            maps=tuple(level.unsqueeze(1) for level in pyramid[:-1]),
+        )
+
+    @property
+    def pyramid(self) -> tuple[Tensor, ...]:
+        """All levels fine to coarse with the frames folded into the rows: (B * T, C_l, h_l, w_l)."""
+        if self.grid is None:
+            raise ValueError("these features have no maps: they are a vector or a sequence")
+        num_frames, height, width = self.grid
+        num_rows, _, dim = self.tokens.shape
+        deepest = self.tokens.view(num_rows * num_frames, height * width, dim).transpose(1, 2)
+        return (*(level.flatten(0, 1) for level in self.maps), deepest.unflatten(2, (height, width)))
+
+    @property
+    def pooled(self) -> Tensor:
+        """(B, D) mean of the real tokens in float32; zero for an absent row."""
+        weight = self.mask.unsqueeze(-1)
+        tokens = torch.where(weight, self.tokens, 0).float()  # where, not *: 0 x NaN is NaN
+        return tokens.sum(1) / weight.sum(1).clamp(min=1)  # clamp: an absent row has no tokens
+
+    def select(self, rows: Tensor) -> Features:
+        """Only some rows: `rows` is (B,) bool or a tensor of indices."""
+        return Features(
+            tokens=self.tokens[rows],
+            mask=self.mask[rows],
+            present=self.present[rows],
+            grid=self.grid,
+            maps=tuple(level[rows] for level in self.maps),
+        )
+
+    def scatter(self, present: Tensor) -> Features:
+        """These P rows put at the P places of a batch of B where `present` (B,) is True; the others become absent."""
+        if bool(present.all()):
+            return self
+        index = present.nonzero().squeeze(1)
+
+        def place(rows: Tensor) -> Tensor:
+            return rows.new_zeros(len(present), *rows.shape[1:]).index_copy(0, index, rows)
+
+        return Features(
+            tokens=place(self.tokens),
+            mask=place(self.mask),
+            present=place(self.present),
+            grid=self.grid,
+            maps=tuple(place(level) for level in self.maps),
+        )
+
+    def keep(self, rows: Tensor) -> Features:
+        """The same features, absent in the rows where `rows` (B,) is False: whatever they held there is gone."""
+
+        def blank(tensor: Tensor) -> Tensor:
+            return torch.where(rows.view(-1, *[1] * (tensor.dim() - 1)), tensor, torch.zeros_like(tensor))
+
+        return Features(
+            tokens=blank(self.tokens),
+            mask=blank(self.mask),
+            present=self.present & rows,
+            grid=self.grid,
+            maps=tuple(blank(level) for level in self.maps),
+        )
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What an encoder wants of its input.
+
+    Attributes:
+        mean, std: per channel, in the units of the modality's values after `Modality.to_float`; None: fitted ones.
+        multiple: height and width are padded up to a multiple of this many pixels.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    multiple: int = 1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A task's answer for a batch.
+
+    Attributes:
+        value: (B, ...) probabilities or values, as the task defines.
+        answered: (B,) bool; False: nothing that the task reads is present, and `value` means nothing there.
+    """
+
+    value: Tensor
+    answered: Tensor
+
+
+@dataclass
+class Records:
+    """What a metric needs to know of some samples: mergeable, and resampled by row for intervals.
+
+    Attributes:
+        ids: the n sample ids.
+        rows: named arrays whose first axis is the sample, (n, ...).
+        totals: named arrays already summed over the samples, for what is too large to keep per sample.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
+    totals: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @staticmethod
+    def merge(parts: Sequence[Records]) -> Records:
+        """All the samples of all the parts, in order."""
+        parts = [part for part in parts if len(part)] or list(parts[:1])
+        if not parts:
+            return Records()
+        return Records(
+            ids=[sample for part in parts for sample in part.ids],
+            rows={name: np.concatenate([part.rows[name] for part in parts]) for name in parts[0].rows},
+            totals={name: np.sum([part.totals[name] for part in parts], axis=0) for name in parts[0].totals},
+        )
+
+    def take(self, index: np.ndarray) -> Records:
+        """The samples at `index` (repeats allowed). Totals are dropped: they cannot be resampled."""
+        return Records(
+            ids=[self.ids[i] for i in index], rows={name: values[index] for name, values in self.rows.items()}
+        )
