@@ -146,13 +146,14 @@ class TrainConfig:
         optimizer: the optimiser.
         schedule: how the learning rate goes on over the steps.
         warmup: epochs in which the learning rate rises from zero; may be a fraction.
-        lr_factors: factor on the learning rate by the start of a parameter's name (`{encoders.image: 0.1}`); the longest wins.
+        lr_factors: factor on the learning rate by the start of a parameter's name (`{encoders.image: 0.1}`); the longest
+            wins.
         layer_decay: factor on the learning rate per encoder stage away from the output.
         clip: largest norm of the gradient.
         ema: decay of the exponential moving average of the weights that is evaluated and saved as best.
         early_stopping: stop after so many evaluations without a better one.
-        best: the validation figure that the best checkpoint is chosen by, `task/figure`; by default the mean over the tasks of
-            each one's main figure.
+        best: the validation figure that the best checkpoint is chosen by, `task/figure`; by default the mean over the
+            tasks of each one's main figure.
         evaluate_every: epochs between evaluations on the validation part.
         checkpoint_every: keep a checkpoint every so many epochs, besides last and best.
         save_every: steps between saves of the last checkpoint within an epoch; by default it is saved once an epoch.
@@ -190,6 +191,23 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inference:
+    """What is averaged at test time, over all modalities together.
+
+    Args:
+        flip: also predict the mirrored sample.
+        scales: zooms of the sample to predict at.
+        window: [height, width] of a sliding window for dense tasks; by default the whole sample at once.
+        overlap: share of a window that the next one covers again.
+    """
+
+    flip: bool = False
+    scales: tuple[Positive, ...] = (1.0,)
+    window: tuple[Count, Count] | None = None
+    overlap: Annotated[float, Range(0, 1, open_high=True)] = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One model, its data and its training.
 
@@ -203,6 +221,7 @@ class Experiment:
         tasks: the outputs, by names of the user's.
         balancing: how the task losses become one step.
         train: how it is trained.
+        inference: what is averaged at test time.
         imports: Python files that register parts of the user's own, beside this file.
         resolved: the whole as plain values with every default filled in, as written to the run folder.
     """
@@ -216,5 +235,6 @@ class Experiment:
     over: tuple[str, ...] | None = None
     balancing: Annotated[Part, "balancing"] = Part("balancing", "fixed")
     train: TrainConfig = field(default_factory=TrainConfig)
+    inference: Inference = field(default_factory=Inference)
     imports: tuple[str, ...] = ()
     resolved: Mapping[str, Any] = field(default_factory=dict)

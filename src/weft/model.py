@@ -63,11 +63,12 @@ class Model(nn.Module):
         """{modality: Features}. Only rows that are present reach an encoder."""
         features = {}
         for name, encoder in self.encoders.items():
-            inputs = self.preprocessors[name](batch.inputs[name])
-            if len(inputs):
-                features[name] = encoder(inputs).scatter(batch.present[name])
+            if bool(batch.present[name].any()):
+                rows = encoder(self.preprocessors[name](batch.inputs[name]))
+                features[name] = rows.scatter(batch.present[name])
             else:
-                features[name] = encoder.spec.empty(len(batch), batch.size, like=inputs)
+                like = torch.zeros((), device=batch.present[name].device)
+                features[name] = encoder.spec.empty(len(batch), batch.size, like=like)
         return features
 
     def decode(self, features: dict[str, Features], size: tuple[int, int]) -> Outputs:
@@ -89,6 +90,7 @@ class Model(nn.Module):
         return Outputs(logits, {name: view.present for name, view in views.items()})
 
     def forward(self, batch: Batch) -> Outputs:
+        """Logits of every task and view for a batch."""
         return self.decode(self.encode(batch), batch.size)
 
     def losses(self, outputs: Outputs, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:

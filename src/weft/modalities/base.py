@@ -106,7 +106,6 @@ class Modality(Field):
     def preprocessor(self, input_spec: InputSpec) -> nn.Module:
         """The module that turns stacked raw cells (P, ...) into the encoder's float input, on any device.
 
-        It normalises (with the encoder's mean and std, or else the fitted ones), marks unknown values, jitters colours in
-        training mode, and pads height and width to `input_spec.multiple`. It is part of the model, so training, serving
-        and export cannot differ.
+        It normalises (with the encoder's mean and std, or else the fitted ones), marks unknown values and, in training
+        mode, jitters colours. It is part of the model, so training, serving and export cannot differ.
         """

@@ -1,0 +1,1 @@
+"""Optimisers, one file each: functions (parameter_groups, *, options) → torch.optim.Optimizer."""
