@@ -146,8 +146,8 @@ class TrainConfig:
         optimizer: the optimiser.
         schedule: how the learning rate goes on over the steps.
         warmup: epochs in which the learning rate rises from zero; may be a fraction.
-        lr_factors: factor on the learning rate by the start of a parameter's name (`{encoders.image: 0.1}`); the longest
-            wins.
+        lr_factors: factor on the learning rate by the start of a parameter's name (`{encoders.image: 0.1}`); the
+            longest wins.
         layer_decay: factor on the learning rate per encoder stage away from the output.
         clip: largest norm of the gradient.
         ema: decay of the exponential moving average of the weights that is evaluated and saved as best.

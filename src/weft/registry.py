@@ -74,6 +74,7 @@ class Part:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, *context: Any, **more: Any) -> Any:
+        """The built part, from the positional arguments of its constructor; `more` are further options."""
         part = get(self.kind, self.type)
         options = {**self.options, **more}
         nested = nested_kinds(part)

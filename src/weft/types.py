@@ -20,7 +20,7 @@ Need = Literal["vector", "tokens", "maps"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples, collated. Absent cells and missing labels are not in it: `present` and `labelled` say which rows are.
+    """Some samples, collated, without their absent cells and missing labels: `present` and `labelled` say which rows.
 
     Attributes:
         inputs: per modality, (P, ...) the rows of the samples that have it, in sample order; raw (uint8 stays uint8).
@@ -107,6 +107,7 @@ class FeatureSpec:
 
     @property
     def has_maps(self) -> bool:
+        """Whether the tokens are a map, with finer levels below."""
         return self.layout in ("grid", "clip")
 
     @property

@@ -84,7 +84,7 @@ class Task(nn.Module, ABC):
         """The task's figures over all samples of the records: `{"mIoU": …, "IoU/chair": …}`.
 
         A figure that the samples cannot tell (a class absent from truth and prediction) is NaN and in no mean.
-        Confusions and curves stay with `records`; `Records.totals` may be empty (after resampling) and is not needed here.
+        Confusions and curves stay with `records`; `Records.totals` may be empty (after resampling): it is not needed.
         """
 
     @abstractmethod
