@@ -1,1 +1,1 @@
-"""data"""
+"""Samples: manifests, formats, decoding, geometry, loading."""

@@ -1,1 +1,1 @@
-"""data/formats"""
+"""Data formats, one file each: from files to a manifest."""

@@ -1,0 +1,206 @@
+"""The manifest: one row a sample, cells that may be empty, kept as an Arrow table that stays on disk where it can."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from weft.errors import DataFault
+from weft.modalities.base import BadCell
+
+#: Names of the splits that weft itself uses; a manifest may have others besides.
+SPLITS = ("train", "val", "test")
+
+#: Set in the metadata of an Arrow schema whose ids are known to be unique, so that opening it again costs nothing.
+IDS_CHECKED = b"weft.ids-unique"
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a data format knows about a column.
+
+    Attributes:
+        kind: its natural kind: image, depth, label (a map), class, labels (several), points, number, text, … ;
+            "path" where a file is meant and nothing more is known, "" where nothing is.
+        facts: JSON-able facts for the column's `Field`: classes, ignore, remap, metres_per_unit, …
+    """
+
+    kind: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Samples as rows of a table, or a view of some of its rows.
+
+    Attributes:
+        table: has the string columns `id` and `split`; the others are cells, and null is absent.
+        root: folder that path cells are relative to.
+        columns: {column: what is known about it}; a column that is missing here is known by name only.
+        roots: further folders that path cells may point into.
+        notes: what is worth logging about how the table came to be ("3 rows had …").
+        arrays: where cells are not files: what a cell's array is. It is called in worker processes, so it must be
+            picklable (a method of a small object that opens its file when first asked).
+        rows: (n,) int64, which rows of the table this view shows, in order; None: all.
+        group: column whose equal values belong together where the format knows one (scene, drive, patient).
+
+    Raises:
+        DataFault: `id` or `split` is lacking, empty somewhere, or an id is there twice.
+    """
+
+    table: pa.Table
+    root: Path
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    roots: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    arrays: Callable[[str], np.ndarray] | None = None
+    rows: np.ndarray | None = None
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(os.path.realpath(self.root)))
+        object.__setattr__(self, "roots", tuple(Path(os.path.realpath(root)) for root in self.roots))
+        if self.rows is None and (self.table.schema.metadata or {}).get(IDS_CHECKED) != b"1":
+            _check(self.table)
+            metadata = {**(self.table.schema.metadata or {}), IDS_CHECKED: b"1"}
+            object.__setattr__(self, "table", self.table.replace_schema_metadata(metadata))
+
+    def __len__(self) -> int:
+        return self.table.num_rows if self.rows is None else len(self.rows)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """{column: cell} of one sample of this view; None is absent."""
+        place = self._place(index)
+        return {name: column[place].as_py() for name, column in zip(self.names, self.table.columns, strict=True)}
+
+    def cell(self, index: int, name: str) -> Any:
+        """One cell of one sample of this view; None is absent."""
+        return self.table.column(name)[self._place(index)].as_py()
+
+    def id(self, index: int) -> str:
+        """The id of one sample of this view."""
+        return str(self.cell(index, "id"))
+
+    @property
+    def names(self) -> list[str]:
+        """The columns, `id` and `split` among them."""
+        return list(self.table.column_names)
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits of this view: train, val and test first, then others by name."""
+        found = set(pc.unique(self.values("split")).to_pylist())
+        return [name for name in SPLITS if name in found] + sorted(found - set(SPLITS))
+
+    def values(self, name: str) -> pa.ChunkedArray:
+        """A whole column of this view.
+
+        Raises:
+            DataFault: there is no such column.
+        """
+        if name not in self.table.column_names:
+            known = ", ".join(self.names)
+            raise DataFault(f"the data has no column {name!r}; it has {known}", code="no-column")
+        column = self.table.column(name)
+        return column if self.rows is None else column.take(pa.array(self.rows))
+
+    def present(self, name: str) -> np.ndarray:
+        """(n,) bool: where this view has a value in a column; all False for a column that is not there."""
+        if name not in self.table.column_names:
+            return np.zeros(len(self), bool)
+        return np.asarray(pc.is_valid(self.values(name)))
+
+    def split(self, name: str) -> Manifest:
+        """The samples of one split, in order; empty where there are none. Rows are not copied."""
+        return self.take(np.flatnonzero(np.asarray(pc.equal(self.values("split"), name))))
+
+    def take(self, index: np.ndarray | Sequence[int]) -> Manifest:
+        """A view of the samples at `index` (of this view). Rows are not copied."""
+        index = np.asarray(index, np.int64)
+        return replace(self, rows=index if self.rows is None else self.rows[index])
+
+    def with_split(self, splits: pa.Array | Sequence[str]) -> Manifest:
+        """The samples of this view with other splits, one for each."""
+        table = self.table if self.rows is None else self.table.take(pa.array(self.rows))
+        column = pa.array(splits, pa.string()) if not isinstance(splits, pa.Array) else splits
+        table = table.set_column(table.schema.get_field_index("split"), pa.field("split", column.type), column)
+        return replace(self, table=table, rows=None)
+
+    def with_roots(self, roots: Sequence[str | Path]) -> Manifest:
+        """The same, with path cells also allowed into `roots`."""
+        return replace(self, roots=(*self.roots, *(Path(root) for root in roots)))
+
+    def with_notes(self, *notes: str) -> Manifest:
+        """The same, with more said about it."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def resolve(self, cell: str) -> Path | np.ndarray:
+        """What a cell stands for: a file below `root` or `roots`, or the array of a format that holds arrays.
+
+        Raises:
+            BadCell: the path leaves the declared folders. Whether the file exists is not looked at.
+        """
+        if self.arrays is not None:
+            return self.arrays(cell)
+        return safe_path(cell, (self.root, *self.roots))
+
+    def _place(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return index if self.rows is None else int(self.rows[index])
+
+
+def safe_path(cell: str, roots: Sequence[Path]) -> Path:
+    """The file that a path cell names, below one of `roots`, which are real paths.
+
+    A relative cell is looked for below each root in turn. Links are followed before the place is judged.
+
+    Raises:
+        BadCell: it has `..` or a zero byte in it, or leads outside every root.
+    """
+    if not isinstance(cell, str):
+        raise BadCell("not-a-path", f"{cell!r} is no path; give the name of a file below {roots[0]}")
+    if "\0" in cell or ".." in PurePath(cell).parts:
+        raise BadCell("path-outside", f"the path {cell!r} has '..' or a zero byte in it; give it from {roots[0]} on")
+    candidates = [os.path.join(root, cell) for root in roots]  # an absolute cell stays as it is
+    path = next((candidate for candidate in candidates if os.path.lexists(candidate)), candidates[0])
+    real = Path(os.path.realpath(path))
+    if not any(real.is_relative_to(root) for root in roots):
+        allowed = ", ".join(str(root) for root in roots)
+        raise BadCell(
+            "path-outside",
+            f"the path {cell!r} leads to {real}, outside {allowed}; move the file or add its folder to data.roots",
+        )
+    return real
+
+
+def _check(table: pa.Table) -> None:
+    """Refuse a table without `id` and `split`, with empty ones, or with an id twice."""
+    for name in ("id", "split"):
+        if name not in table.column_names:
+            raise DataFault(f"the manifest has no column {name!r}; it has {table.column_names}", code="no-column")
+        empty = table.column(name).null_count
+        if empty:
+            where = np.flatnonzero(np.asarray(pc.is_null(table.column(name))))[0]
+            raise DataFault(f"{empty} rows have no {name}, the first is row {where + 1}; fill it in", code=f"no-{name}")
+    ids = table.column("id")
+    if len(ids) < 2 or pc.all(pc.greater(ids.slice(1), ids.slice(0, len(ids) - 1))).as_py():
+        return  # in rising order: no id can be there twice, found without a hash of each
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return
+    counts = pc.value_counts(ids.combine_chunks())
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    names = ", ".join(f"{name} ({count} times)" for name, count in _pairs(twice.slice(0, 5)))
+    more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
+    raise DataFault(f"ids must be unique; there are twice or more: {names}{more}", code="duplicate-id")
+
+
+def _pairs(counts: pa.StructArray) -> list[tuple[str, int]]:
+    return list(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
