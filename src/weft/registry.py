@@ -138,6 +138,11 @@ def get(kind: str, name: str) -> Callable[..., Any]:
     return _parts[kind][name]
 
 
+def registered(kind: str) -> dict[str, Callable[..., Any]]:
+    """{name: part} of what this process has registered so far, without importing anything."""
+    return dict(_parts[kind])
+
+
 def options_of(part: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """The options of a part: {name: (type hint with its annotations, default or `inspect.Parameter.empty`)}."""
     target = part.__init__ if inspect.isclass(part) else part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -18,6 +19,9 @@ class Fusion(nn.Module, ABC):
     Attributes:
         specs: {view: FeatureSpec} of what `forward` returns.
     """
+
+    #: whether `forward` returns the one view `fused`; else a view per modality
+    gives_fused: ClassVar[bool] = True
 
     specs: dict[str, FeatureSpec]
 
