@@ -61,15 +61,15 @@ class Model(nn.Module):
 
     def encode(self, batch: Batch) -> dict[str, Features]:
         """{modality: Features}. Only rows that are present reach an encoder."""
-        features = {}
-        for name, encoder in self.encoders.items():
-            if bool(batch.present[name].any()):
-                rows = encoder(self.preprocessors[name](batch.inputs[name]))
-                features[name] = rows.scatter(batch.present[name])
-            else:
-                like = torch.zeros((), device=batch.present[name].device)
-                features[name] = encoder.spec.empty(len(batch), batch.size, like=like)
-        return features
+        return {name: self.encode_one(name, batch) for name in self.encoders}
+
+    def encode_one(self, name: str, batch: Batch) -> Features:
+        """One modality's features, absent in the rows in which it is."""
+        encoder = self.encoders[name]
+        present = batch.present[name]
+        if bool(present.any()):
+            return encoder(self.preprocessors[name](batch.inputs[name])).scatter(present)
+        return encoder.spec.empty(len(batch), batch.size, like=torch.zeros((), device=present.device))
 
     def decode(self, features: dict[str, Features], size: tuple[int, int]) -> Outputs:
         """Fuse, then every task's head on every view it reads, on the rows in which the view is present.

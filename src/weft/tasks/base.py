@@ -69,6 +69,10 @@ class Task(nn.Module, ABC):
     def predict(self, logits: Tensor) -> Tensor:
         """Probabilities or values (P, ...): what the decision rule combines and what is written."""
 
+    def unflip(self, prediction: Tensor) -> Tensor:
+        """`predict`'s answer for a mirrored sample (P, ...), as it would be for the sample itself."""
+        return prediction.flip(-1) if self.field.geometry.kind in ("image", "label") else prediction
+
     @abstractmethod
     def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
         """What the metric keeps of P labelled and answered rows.
@@ -92,18 +96,26 @@ class Task(nn.Module, ABC):
         """(n,) per sample, larger is worse: for the report's worst samples."""
 
     @abstractmethod
-    def write(self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path) -> None:
+    def write(
+        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
+    ) -> None:
         """Write one sample's answer in the task's exchange format below `folder`.
 
         Args:
             prediction: one row of `predict`, padding already cut off; dense ones at the model's working size.
             sample: the sample's id.
-            size: (H, W) of the sample's own images: dense answers are written at this size.
+            size: (H, W) of the sample's own images: dense answers and coordinates are written at this size.
+            folder: where to; it is made.
+            working_size: (H, W) of the sample as the model saw it, without padding: what predicted coordinates refer to.
         """
 
     @abstractmethod
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
         """A picture of one row of `predict` for a person, over or beside the sample's image."""
+
+    @abstractmethod
+    def draw_truth(self, target: np.ndarray, background: Image.Image) -> Image.Image:
+        """The same picture of a target as `field.read` gives it, after geometry."""
 
     def draw_error(self, prediction: np.ndarray, target: np.ndarray, background: Image.Image) -> Image.Image | None:
         """Where the answer is wrong, or None where the task has no such picture."""

@@ -1,0 +1,207 @@
+"""Evaluating a run: scores with intervals for every subset of the modalities, corruptions, subgroups and pictures."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weft.data.pipeline import Data
+from weft.engine.intervals import intervals
+from weft.engine.loading import LoadedRun, load_run
+from weft.engine.pictures import draw_samples
+from weft.engine.score import Scored, name_of, score, subsets_of
+from weft.errors import WeftError
+from weft.model import Model
+from weft.tasks.base import Task
+from weft.types import Records
+
+#: Samples on which the modalities are corrupted, and resamples of a bootstrap for all modalities and for subsets.
+CORRUPTED_SAMPLES, RESAMPLES, SUBSET_RESAMPLES = 200, 1000, 200
+
+
+def evaluate(
+    run: Path | str,
+    *,
+    split: str | None = None,
+    without: Sequence[str] = (),
+    checkpoint: str = "best",
+    quick: bool = False,
+    num_pictures: int = 8,
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Score a run on a split and write `evaluation/<split>/` into its folder.
+
+    Args:
+        run: a run folder.
+        split: by default test, or val where there is no test split.
+        without: modalities to leave out everywhere; the result is written beside the full one.
+        checkpoint: best, last, or the name of another.
+        quick: only the figures from all modalities: no subsets, corruptions or pictures.
+        num_pictures: samples to draw besides the worst.
+        overrides: `key=value` over the run's experiment (`data.root=…`).
+        progress: print what is logged.
+
+    Returns:
+        what `evaluation.json` holds.
+
+    Raises:
+        WeftError: the run, the split or a modality does not exist.
+    """
+    loaded = load_run(run, checkpoint=checkpoint, overrides=overrides, echo=progress)
+    split = split or ("test" if "test" in loaded.data.counts else "val")
+    if split not in loaded.data.counts:
+        raise WeftError(f"there is no split {split!r}; there are {', '.join(loaded.data.counts)}", code="no-split")
+    kept = _kept(loaded.model, without)
+    folder = "evaluation/" + split + ("" if not without else "-without-" + "-".join(without))
+    target = loaded.run.path / folder
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "records").mkdir(parents=True)
+    scored = score(
+        loaded.model,
+        loaded.data,
+        split,
+        multiple=loaded.multiple,
+        precision=loaded.precision,
+        inference=loaded.experiment.inference,
+        subsets=[kept] if quick else subsets_of(kept),
+        corruption_limit=0 if quick or without else CORRUPTED_SAMPLES,
+    )
+    groups = loaded.data.groups(split)
+    result: dict[str, Any] = {
+        "split": split,
+        "checkpoint": checkpoint,
+        "without": list(without),
+        "samples": scored.num_samples,
+        "seconds": scored.seconds,
+        "images_per_second": scored.num_samples / scored.seconds if scored.seconds else None,
+        "seeds": 1,
+        "interval": f"95 % bootstrap over {'groups' if groups else 'samples'}, {RESAMPLES} resamples "
+        f"({SUBSET_RESAMPLES} for subsets of the modalities)",
+        "modalities": list(kept),
+        "full": scored.full,
+        "groups": groups,
+        "corrupted_samples": 0 if quick else min(CORRUPTED_SAMPLES, scored.num_samples),
+        "tasks": {name: _task_result(loaded, name, task, scored, groups) for name, task in loaded.model.tasks.items()},
+        "pictures": [],
+    }
+    for name, by_subset in scored.records.items():
+        for subset, records in by_subset.items():
+            write_records(target / "records" / f"{name}__{subset}.npz", records)
+    if not quick:
+        worst = {name: result["tasks"][name]["worst"][:3] for name in result["tasks"]}
+        result["pictures"] = draw_samples(loaded, split, target, worst=worst, number=num_pictures, keep=kept)
+    loaded.run.write_json(f"{folder}/evaluation.json", result)
+    for line in _summary_lines(result):
+        loaded.run.log(line)
+    if loaded.data.dropped:
+        loaded.run.log(f"{len(loaded.data.dropped)} samples could not be used; see dropped.csv")
+    return result
+
+
+def write_records(path: Path, records: Records) -> None:
+    """Write records as arrays, without pickling."""
+    arrays = {f"rows/{name}": values for name, values in records.rows.items()}
+    arrays.update({f"totals/{name}": values for name, values in records.totals.items()})
+    np.savez_compressed(path, ids=np.array(records.ids, dtype=np.str_), **arrays)
+
+
+def read_records(path: Path) -> Records:
+    """Read what `write_records` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        return Records(
+            ids=stored["ids"].tolist(),
+            rows={name.removeprefix("rows/"): stored[name] for name in stored.files if name.startswith("rows/")},
+            totals={name.removeprefix("totals/"): stored[name] for name in stored.files if name.startswith("totals/")},
+        )
+
+
+def _kept(model: Model, without: Sequence[str]) -> tuple[str, ...]:
+    unknown = [name for name in without if name not in model.encoders]
+    if unknown:
+        raise WeftError(
+            f"there is no modality {', '.join(map(repr, unknown))} to leave out; there are {', '.join(model.encoders)}",
+            code="no-modality",
+        )
+    kept = tuple(name for name in model.encoders if name not in without)
+    if not kept:
+        raise WeftError("without all its modalities the network has nothing to answer from; leave out fewer")
+    return kept
+
+
+def _task_result(
+    loaded: LoadedRun, name: str, task: Task, scored: Scored, groups: Mapping[str, str] | None
+) -> dict[str, Any]:
+    by_subset = scored.records[name]
+    records = by_subset[scored.full]
+    main = task.main_figure
+    badness = task.badness(records) if len(records) else np.zeros(0)
+    confusion = records.totals.get("confusion")
+    return {
+        "type": loaded.experiment.tasks[name].type,
+        "main_figure": main,
+        "higher_is_better": task.higher_is_better[main.split("/")[0]],
+        "classes": list(task.field.facts["classes"]) if "classes" in task.field.facts else None,
+        "loss": scored.losses.get(name),
+        "subsets": {
+            subset: {
+                "count": len(part),
+                "no_answer": scored.no_answer[name][subset],
+                "figures": intervals(
+                    part,
+                    task.figures,
+                    groups=groups,
+                    number=RESAMPLES if subset == scored.full else SUBSET_RESAMPLES,
+                ),
+            }
+            for subset, part in by_subset.items()
+            if len(part)
+        },
+        "corruptions": _corruption_result(name, task, scored),
+        "subgroups": _subgroup_result(loaded.data, scored.split, records, task),
+        "confusion": None if confusion is None else confusion.tolist(),
+        "worst": [records.ids[index] for index in np.argsort(-badness, kind="stable")[:12]],
+    }
+
+
+def _corruption_result(name: str, task: Task, scored: Scored) -> dict[str, dict[str, list[dict[str, float]]]]:
+    result: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for (modality, kind, severity), by_task in scored.corrupted.items():
+        if len(by_task[name]):
+            value = task.figures(by_task[name])[task.main_figure]
+            result.setdefault(modality, {}).setdefault(kind, []).append({"severity": severity, "value": value})
+    return result
+
+
+def _subgroup_result(data: Data, split: str, records: Records, task: Task) -> dict[str, dict[str, dict[str, float]]]:
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for column, values in data.subgroups(split).items():
+        members: dict[str, list[int]] = {}
+        for index, sample in enumerate(records.ids):
+            members.setdefault(values[sample], []).append(index)
+        result[column] = {}
+        for value, indices in sorted(members.items()):
+            part = records.take(np.array(indices))
+            figure = intervals(part, lambda r: {"main": task.figures(r)[task.main_figure]}, number=SUBSET_RESAMPLES)
+            result[column][value] = {"count": len(part), **figure["main"]}
+    return result
+
+
+def _summary_lines(result: Mapping[str, Any]) -> list[str]:
+    lines = [f"{result['split']}: {result['samples']} samples, {result['images_per_second'] or 0:.1f} a second"]
+    for name, task in result["tasks"].items():
+        for subset, scored in task["subsets"].items():
+            figure = scored["figures"][task["main_figure"]]
+            lines.append(
+                f"  {name} from {subset}: {task['main_figure']} {figure['value']:.4f} "
+                f"[{figure['low']:.4f}, {figure['high']:.4f}] on {scored['count']} samples"
+                + (f", {scored['no_answer']} without an answer" if scored["no_answer"] else "")
+            )
+    return lines
+
+
+__all__ = ["evaluate", "name_of", "read_records", "write_records"]

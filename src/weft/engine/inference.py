@@ -1,0 +1,188 @@
+"""Predicting at test time: at once, or averaged over flips, scales and windows, over all modalities together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from weft.engine.precision import autocast
+from weft.experiment import Inference
+from weft.modalities.base import Geometry, Modality
+from weft.model import Model
+from weft.tasks.base import Task
+from weft.types import Batch, Features, Prediction
+
+
+@dataclass(frozen=True)
+class Look:
+    """One way of looking at a batch.
+
+    Attributes:
+        batch: the batch as it is looked at.
+        flipped: whether it is mirrored.
+        window: (top, left, height, width) of the part that is looked at, or None for the whole.
+    """
+
+    batch: Batch
+    flipped: bool
+    window: tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An encoded look, from which any subset of the modalities can be decoded."""
+
+    look: Look
+    features: dict[str, Features]
+
+
+def encode(
+    model: Model,
+    batch: Batch,
+    modalities: Mapping[str, Modality],
+    *,
+    inference: Inference,
+    multiple: int,
+    precision: str,
+) -> list[Seen]:
+    """Encode a batch once per look."""
+    whole_too = any(not is_dense(task) for task in model.tasks.values())
+    seen = []
+    with autocast(next(model.parameters()).device, precision):
+        for look in looks(batch, modalities, inference=inference, multiple=multiple, whole_too=whole_too):
+            seen.append(Seen(look, model.encode(look.batch)))
+    return seen
+
+
+def answer(
+    model: Model, seen: list[Seen], size: tuple[int, int], *, precision: str, keep: frozenset[str] | None = None
+) -> dict[str, Prediction]:
+    """{task: Prediction} at `size`, averaged over the looks, from the modalities in `keep` (all by default).
+
+    Dense tasks average all looks, pixel by pixel; the others average the looks at the whole sample.
+    """
+    answers: dict[str, list[tuple[Look, Prediction]]] = {name: [] for name in model.tasks}
+    for one in seen:
+        features = one.features if keep is None else _kept(one.features, keep)
+        with autocast(next(model.parameters()).device, precision):
+            outputs = model.decode(features, one.look.batch.size)
+        for name, prediction in model.answer(outputs).items():
+            answers[name].append((one.look, prediction))
+    return {name: _average(task, answers[name], size) for name, task in model.tasks.items()}
+
+
+def looks(
+    batch: Batch, modalities: Mapping[str, Modality], *, inference: Inference, multiple: int, whole_too: bool
+) -> Iterator[Look]:
+    """All the ways of looking at a batch; the batch itself where nothing is to be averaged."""
+    geometries = {name: modality.geometry for name, modality in modalities.items()}
+    for scale in inference.scales:
+        scaled = _scaled(batch, geometries, scale, multiple)
+        for flipped in (False, True) if inference.flip else (False,):
+            turned = _flipped(scaled, geometries) if flipped else scaled
+            if inference.window is None or whole_too:
+                yield Look(turned, flipped, None)
+            if inference.window is not None:
+                window = tuple(min(-(-side // multiple) * multiple, full) for side, full in _pairs(inference, scaled))
+                for top in _starts(scaled.size[0], window[0], inference.overlap):
+                    for left in _starts(scaled.size[1], window[1], inference.overlap):
+                        part = (top, left, window[0], window[1])
+                        yield Look(_cropped(turned, geometries, part), flipped, part)
+
+
+def is_dense(task: Task) -> bool:
+    """Whether a task's answer is a map over the pixels."""
+    return task.field.geometry.kind in ("image", "label")
+
+
+def _kept(features: dict[str, Features], keep: frozenset[str]) -> dict[str, Features]:
+    return {
+        name: feature if name in keep else feature.keep(torch.zeros_like(feature.present))
+        for name, feature in features.items()
+    }
+
+
+def _average(task: Task, answers: list[tuple[Look, Prediction]], size: tuple[int, int]) -> Prediction:
+    dense = is_dense(task)
+    windowed = any(look.window is not None for look, _ in answers)
+    used = [(look, p) for look, p in answers if (look.window is not None) == (dense and windowed)]
+    if len(used) == 1:
+        return used[0][1]
+    answered = torch.stack([prediction.answered for _, prediction in used]).any(0)
+    if not bool(answered.any()):
+        return used[0][1]
+    total: Tensor | None = None
+    weight: Tensor | None = None
+    for look, prediction in used:
+        value = task.unflip(prediction.value) if look.flipped else prediction.value
+        if dense:
+            value, seen = _placed(value, look, size)
+        else:
+            seen = torch.ones((), device=value.device)
+        total = value if total is None else total + value
+        weight = seen if weight is None else weight + seen
+    assert total is not None and weight is not None
+    return Prediction(total / weight, answered)
+
+
+def _placed(value: Tensor, look: Look, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """A map put at its window's place and brought to `size`, with how often each pixel was seen."""
+    seen = torch.ones((1, 1, *value.shape[-2:]), device=value.device)
+    if look.window is not None:
+        top, left, height, width = look.window
+        full_height, full_width = look.batch.sizes[0]
+        if look.flipped:  # the window was cut from the mirrored sample
+            left = full_width - left - width
+        sides = (left, full_width - left - width, top, full_height - top - height)
+        value, seen = F.pad(value, sides), F.pad(seen, sides)
+    if value.shape[-2:] != size:
+        value = F.interpolate(value, size, mode="bilinear", align_corners=False)
+        seen = F.interpolate(seen, size, mode="bilinear", align_corners=False)
+    return value, seen
+
+
+def _pairs(inference: Inference, batch: Batch) -> tuple[tuple[int, int], tuple[int, int]]:
+    assert inference.window is not None
+    return (inference.window[0], batch.size[0]), (inference.window[1], batch.size[1])
+
+
+def _starts(full: int, window: int, overlap: float) -> list[int]:
+    """Where windows begin so that they cover everything, the last one flush with the end."""
+    stride = max(1, int(window * (1 - overlap)))
+    return [*range(0, full - window, stride), full - window]
+
+
+def _moves(geometry: Geometry) -> bool:
+    return geometry.kind in ("image", "label")
+
+
+def _scaled(batch: Batch, geometries: Mapping[str, Geometry], scale: float, multiple: int) -> Batch:
+    if scale == 1:
+        return batch
+    height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in batch.size)
+    inputs = dict(batch.inputs)
+    for name, geometry in geometries.items():
+        if _moves(geometry) and len(inputs[name]):
+            smooth = geometry.kind == "image" and geometry.unknown is None
+            mode = {"mode": "bilinear", "align_corners": False} if smooth else {"mode": "nearest"}
+            inputs[name] = F.interpolate(inputs[name].float(), (height, width), **mode)
+    return replace(batch, inputs=inputs, size=(height, width), sizes=((height, width),) * len(batch))
+
+
+def _flipped(batch: Batch, geometries: Mapping[str, Geometry]) -> Batch:
+    inputs = {name: x.flip(-1) if _moves(geometries[name]) else x for name, x in batch.inputs.items()}
+    return replace(batch, inputs=inputs)
+
+
+def _cropped(batch: Batch, geometries: Mapping[str, Geometry], window: tuple[int, int, int, int]) -> Batch:
+    top, left, height, width = window
+    inputs = {
+        name: x[..., top : top + height, left : left + width] if _moves(geometries[name]) else x
+        for name, x in batch.inputs.items()
+    }
+    # `sizes` keeps the size of what the window was cut from: its answer is put back there
+    return replace(batch, inputs=inputs, size=(height, width), sizes=(batch.size,) * len(batch))

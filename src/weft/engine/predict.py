@@ -1,0 +1,120 @@
+"""Predicting with a trained run: one sample from Python, or a manifest to files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weft.engine.loading import LoadedRun, load_run
+from weft.engine.pictures import answer_sample, row_of
+from weft.errors import WeftError
+
+
+class Predictor:
+    """A trained run as a function from inputs to answers. Any of its modalities may be left out.
+
+    Args:
+        run: a run folder.
+        checkpoint: best, last, or the name of another.
+        device: where to compute; by default as in training.
+
+    Example:
+        >>> predictor = Predictor("runs/rooms/20261121-101500")  # doctest: +SKIP
+        >>> answers = predictor(image="kitchen.jpg", depth="kitchen.png")  # doctest: +SKIP
+        >>> answers["rooms"].shape  # doctest: +SKIP
+        (39, 240, 320)
+    """
+
+    def __init__(self, run: Path | str, *, checkpoint: str = "best", device: str | None = None) -> None:
+        from weft.data.manifest import Manifest
+
+        # no data set is opened: what was fitted in training is all that is needed
+        self._loaded = load_run(run, checkpoint=checkpoint, device=device, manifest=Manifest.empty())
+
+    @property
+    def loaded(self) -> LoadedRun:
+        """The run with its network."""
+        return self._loaded
+
+    def __call__(self, **inputs: Any) -> dict[str, np.ndarray | None]:
+        """{task: one row of its `predict`}, None where nothing that the task reads was given.
+
+        Args:
+            inputs: {modality: a file, or an array as the modality reads it}, at least one.
+
+        Raises:
+            WeftError: an unknown modality, none at all, or an input that cannot be read.
+        """
+        loaded = self._loaded
+        sample = loaded.data.sample_from(inputs)
+        answers = answer_sample(loaded, sample)
+        return {
+            name: row_of(loaded, name, prediction, sample) if bool(prediction.answered[0]) else None
+            for name, prediction in answers.items()
+        }
+
+
+def predict(
+    run: Path | str,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    manifest: Path | str | None = None,
+    split: str | None = None,
+    out: Path | str | None = None,
+    checkpoint: str = "best",
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+) -> Path:
+    """Write answers in each task's exchange format.
+
+    Args:
+        run: a run folder.
+        inputs: one sample, {modality: file}.
+        manifest: a table of samples (CSV, JSON lines or Parquet) with the modalities' columns.
+        split: a split of the run's own data.
+        out: folder to write to; by default `predictions/` of the run.
+        checkpoint: best, last, or the name of another.
+        overrides: `key=value` over the run's experiment.
+        progress: print what is logged.
+
+    Returns:
+        the folder.
+
+    Raises:
+        WeftError: not exactly one of inputs, manifest and split was given, or something cannot be read.
+    """
+    if sum(source is not None for source in (inputs, manifest, split)) != 1:
+        raise WeftError("give one of: inputs of one sample, a manifest, or a split of the run's data", code="usage")
+    if inputs is not None:
+        predictor = Predictor(run, checkpoint=checkpoint)
+        loaded = predictor.loaded
+        samples = iter([loaded.data.sample_from(inputs)])
+    else:
+        table = None if manifest is None else _table(Path(manifest))
+        loaded = load_run(run, checkpoint=checkpoint, overrides=overrides, manifest=table, echo=progress)
+        samples = loaded.data.samples(split or "predict")
+    folder = Path(out) if out is not None else loaded.run.path / "predictions"
+    number = 0
+    for sample in samples:
+        for name, prediction in answer_sample(loaded, sample).items():
+            task_folder = folder / name
+            task_folder.mkdir(parents=True, exist_ok=True)
+            if bool(prediction.answered[0]):
+                row = row_of(loaded, name, prediction, sample)
+                loaded.model.tasks[name].write(row, sample.id, sample.original_size, task_folder)
+            else:
+                loaded.run.log(f"{sample.id}: {name} has no answer, nothing that it reads is present")
+        number += 1
+    for dropped in loaded.data.dropped:
+        loaded.run.log(f"{dropped.id}: left out, {dropped.reason}")
+    loaded.run.log(f"{number} samples answered in {folder}")
+    return folder
+
+
+def _table(path: Path) -> Any:
+    from weft.data.formats.table import read_for_prediction
+
+    return read_for_prediction(path)
