@@ -1,6 +1,6 @@
 """weft: train one model from many modalities for many tasks.
 
-Everything public is imported when it is first used, so that `weft --help` and configuration errors do not wait for torch.
+Everything public is imported when it is first used: `weft --help` and configuration errors do not wait for torch.
 """
 
 from __future__ import annotations

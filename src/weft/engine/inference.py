@@ -125,7 +125,8 @@ def _average(task: Task, answers: list[tuple[Look, Prediction]], size: tuple[int
             seen = torch.ones((), device=value.device)
         total = value if total is None else total + value
         weight = seen if weight is None else weight + seen
-    assert total is not None and weight is not None
+    assert total is not None
+    assert weight is not None
     return Prediction(total / weight, answered)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from weft.data.manifest import Manifest
 from weft.data.pipeline import Data, build_data
 from weft.engine import checkpoint as checkpoints
