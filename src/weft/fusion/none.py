@@ -1,0 +1,22 @@
+"""No feature-level fusion: every modality is a view of its own, and a decision rule combines the tasks' answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from weft.fusion.base import Fusion
+from weft.registry import register
+from weft.types import Features, FeatureSpec
+
+
+@register("fusion", "none")
+class NoFusion(Fusion):
+    """A view per modality, under the modality's name, as the encoder gave it."""
+
+    def __init__(self, specs: Mapping[str, FeatureSpec]) -> None:
+        super().__init__()
+        self.specs = dict(specs)
+
+    def forward(self, features: dict[str, Features]) -> dict[str, Features]:
+        """See `Fusion.forward`."""
+        return {name: features[name] for name in self.specs}
