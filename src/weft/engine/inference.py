@@ -118,7 +118,7 @@ def _average(task: Task, answers: list[tuple[Look, Prediction]], size: tuple[int
     total: Tensor | None = None
     weight: Tensor | None = None
     for look, prediction in used:
-        value = task.unflip(prediction.value) if look.flipped else prediction.value
+        value = task.undo(prediction.value, flipped=look.flipped, size=look.batch.size, original=size)
         if dense:
             value, seen = _placed(value, look, size)
         else:

@@ -104,7 +104,9 @@ def predict(
             task_folder.mkdir(parents=True, exist_ok=True)
             if bool(prediction.answered[0]):
                 row = row_of(loaded, name, prediction, sample)
-                loaded.model.tasks[name].write(row, sample.id, sample.original_size, task_folder)
+                loaded.model.tasks[name].write(
+                    row, sample.id, sample.original_size, task_folder, working_size=sample.size
+                )
             else:
                 loaded.run.log(f"{sample.id}: {name} has no answer, nothing that it reads is present")
         number += 1

@@ -1,1 +1,1 @@
-"""losses"""
+"""Losses: a prediction and a target in, a sum and a count out."""

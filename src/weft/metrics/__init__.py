@@ -1,1 +1,1 @@
-"""metrics"""
+"""Figures from counts and scores, over NumPy arrays."""

@@ -69,9 +69,16 @@ class Task(nn.Module, ABC):
     def predict(self, logits: Tensor) -> Tensor:
         """Probabilities or values (P, ...): what the decision rule combines and what is written."""
 
-    def unflip(self, prediction: Tensor) -> Tensor:
-        """`predict`'s answer for a mirrored sample (P, ...), as it would be for the sample itself."""
-        return prediction.flip(-1) if self.field.geometry.kind in ("image", "label") else prediction
+    def undo(self, prediction: Tensor, *, flipped: bool, size: tuple[int, int], original: tuple[int, int]) -> Tensor:
+        """`predict`'s answer (P, ...) for samples looked at mirrored or at another size, as for the samples themselves.
+
+        Args:
+            prediction: (P, ...) as `predict` returns them.
+            flipped: whether they were mirrored.
+            size: (H, W) they were looked at.
+            original: (H, W) of the samples themselves. Maps keep the size that they have.
+        """
+        return prediction.flip(-1) if flipped and self.field.geometry.kind in ("image", "label") else prediction
 
     @abstractmethod
     def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
@@ -106,7 +113,8 @@ class Task(nn.Module, ABC):
             sample: the sample's id.
             size: (H, W) of the sample's own images: dense answers and coordinates are written at this size.
             folder: where to; it is made.
-            working_size: (H, W) of the sample as the model saw it, without padding: what predicted coordinates refer to.
+            working_size: (H, W) of the sample as the model saw it, without padding: what predicted coordinates refer
+                to.
         """
 
     @abstractmethod

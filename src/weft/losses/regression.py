@@ -1,0 +1,107 @@
+"""Losses of values: absolute error, squared error, and the scale-invariant error of logarithms."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor
+
+from weft.losses.base import Loss
+from weft.registry import Range, register
+
+#: Smallest value whose logarithm is taken: the log of 0 is not finite.
+SMALLEST = 1e-6
+
+
+def known_values(target: Tensor) -> Tensor:
+    """Bool, the shape of the target: which entries are known (NaN marks the others)."""
+    return ~torch.isnan(target)
+
+
+class _Elementwise(Loss):
+    """A loss that is a sum over known entries."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(sum, count).
+
+        Args:
+            prediction: (P, ...) values.
+            target: (P, ...) values, NaN where not known.
+        """
+        known = known_values(target)
+        # the unknown are replaced before the difference: where() alone would still send NaN through the gradient
+        difference = prediction.float() - torch.where(known, target.float(), 0)
+        return torch.where(known, self.term(difference), 0).sum(), self.count(target)
+
+    def count(self, target: Tensor) -> Tensor:
+        """Known entries."""
+        return known_values(target).sum().float()
+
+    @abstractmethod
+    def term(self, difference: Tensor) -> Tensor:
+        """The loss of each entry."""
+
+
+@register("loss", "l1")
+class L1(_Elementwise):
+    """Absolute error."""
+
+    def term(self, difference: Tensor) -> Tensor:
+        """|difference|."""
+        return difference.abs()
+
+
+@register("loss", "mse")
+class MSE(_Elementwise):
+    """Squared error."""
+
+    def term(self, difference: Tensor) -> Tensor:
+        """difference²."""
+        return difference.square()
+
+
+@register("loss", "scale_invariant")
+class ScaleInvariant(Loss):
+    """Scale-invariant error of logarithms: how far the ratios within a sample are off, whatever its overall scale.
+
+    Of a sample with n known entries and d = log prediction − log target it is Σd²/n − λ(Σd)²/n². Each sample counts as
+    n entries, so that sums over parts of a batch add up to the sum over the batch.
+
+    Reference: Eigen et al., NeurIPS 2014, arXiv:1406.2283, eq. 4.
+
+    Args:
+        balance: λ; 0 is the plain squared error of logarithms, 1 ignores the overall scale altogether.
+    """
+
+    needs_positive: ClassVar[bool] = True
+
+    def __init__(self, *, balance: Annotated[float, Range(0, 1)] = 0.5) -> None:
+        super().__init__()
+        self.balance = balance
+
+    def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(sum, count).
+
+        Args:
+            prediction: (P, ...) positive values.
+            target: (P, ...) values; those that are NaN, zero or negative are not known.
+        """
+        known = self._known(target)
+        # the unknown are given a log of 0 on both sides, so that no gradient comes from them
+        truth = torch.where(known, target.float(), 1).log()
+        guess = torch.where(known, prediction.float(), 1).clamp(min=SMALLEST).log()
+        difference = (guess - truth).flatten(1)
+        num_known = known.flatten(1).sum(1)
+        mean = difference.sum(1) / num_known.clamp(min=1)  # clamp: a sample may have no known entry
+        total = difference.square().sum() - self.balance * (num_known * mean.square()).sum()
+        return total, num_known.sum().float()
+
+    def count(self, target: Tensor) -> Tensor:
+        """Known entries."""
+        return self._known(target).sum().float()
+
+    @staticmethod
+    def _known(target: Tensor) -> Tensor:
+        return target > 0  # False for NaN too

@@ -1,0 +1,137 @@
+"""The target of classification: one class or several per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from weft.errors import DataFault
+from weft.modalities.base import BadCell, Facts, Field, Geometry, Resolve
+
+#: Between the labels of a cell that holds several.
+SEPARATOR = "|"
+
+
+class ClassLabel(Field):
+    """Class names, or the values that stand for them. Several are a list or `a|b`; none of them is an empty list.
+
+    The table of classes comes from the options, else from the data format, else from the training split, sorted; it is
+    kept in the run. A whole number that is not itself in the table of names is taken as a place in it, from 0.
+
+    Args:
+        classes: the names of the classes, in the order of their numbers.
+        multi_label: whether a sample may have several labels at once, or none.
+
+    Attributes:
+        classes: the table; empty until it is known.
+    """
+
+    def __init__(self, facts: Facts, *, classes: list[str] | None = None, multi_label: bool = False) -> None:
+        self.geometry = Geometry("none")
+        self.multi_label = multi_label
+        table = facts.get("classes", ()) if classes is None else classes
+        self.classes = tuple(str(name) for name in table)
+        self.facts = {**facts, "classes": list(self.classes)} if self.classes else dict(facts)
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
+        if len(self._numbers) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise ValueError(f"class {twice!r} is named twice; every class needs its own name")
+        # names that are numbers are looked up as they are; only words can be meant by their place
+        self._by_place = not any(_is_whole(name) for name in self.classes)
+        if self.classes:
+            self._refuse_one_class(self.classes)
+
+    def read(self, cell: Any, resolve: Resolve) -> np.ndarray:
+        """() int64 class number, or (K,) float32 of 0 and 1 for several; names while the table is unknown.
+
+        Raises:
+            BadCell: a class that is not in the table, or several where one is allowed.
+        """
+        names = _split(cell, self.multi_label)
+        if not self.classes:
+            return np.array(names, np.str_)
+        numbers = [self._number(name) for name in names]
+        if not self.multi_label:
+            return np.array(numbers[0], np.int64)
+        several = np.zeros(len(self.classes), np.float32)
+        several[numbers] = 1
+        return several
+
+    @property
+    def wants_fit(self) -> bool:
+        """Whether the table of classes is still to be found."""
+        return not self.classes
+
+    def fit(self, values: Iterable[np.ndarray]) -> dict[str, Any]:
+        """The classes that occur, sorted: by number where all are numbers, else by name."""
+        found = {str(name) for names in values for name in names}
+        order = sorted(found, key=int) if all(_is_whole(name) for name in found) else sorted(found)
+        self._refuse_one_class(tuple(order))
+        return {"classes": order}
+
+    def to_tensor(self, value: np.ndarray) -> Tensor:
+        """() int64, or (K,) float32."""
+        return torch.from_numpy(np.array(value))
+
+    def draw(self, value: np.ndarray) -> Image.Image:
+        """The names, written."""
+        numbers = np.flatnonzero(value) if self.multi_label else [int(value)]
+        return written(", ".join(self.classes[number] for number in numbers) or "none")
+
+    def _number(self, name: str) -> int:
+        if name in self._numbers:
+            return self._numbers[name]
+        if self._by_place and _is_whole(name) and 0 <= int(name) < len(self.classes):
+            return int(name)
+        shown = ", ".join(self.classes[:10]) + (" …" if len(self.classes) > 10 else "")
+        raise BadCell(
+            "class-unknown",
+            f"class {name!r} is not in the table of {len(self.classes)} classes ({shown}); add it to `classes`, or "
+            "mend the cell",
+        )
+
+    def _refuse_one_class(self, classes: tuple[str, ...]) -> None:
+        if len(classes) == 1 and not self.multi_label:
+            raise DataFault(
+                f"there is one class only ({classes[0]!r}), so there is nothing to tell apart; give samples of a "
+                "second one, or name all classes in `classes`",
+                code="one-class",
+            )
+
+
+def written(text: str) -> Image.Image:
+    """A small white picture with a line of text."""
+    picture = Image.new("RGB", (max(64, 8 + 7 * len(text)), 24), "white")
+    ImageDraw.Draw(picture).text((4, 6), text, fill="black")
+    return picture
+
+
+def _split(cell: Any, multi_label: bool) -> list[str]:
+    """The names in a cell."""
+    if isinstance(cell, list | tuple | np.ndarray):
+        names = [_name(item) for item in cell]
+    else:
+        text = _name(cell)
+        names = [part.strip() for part in text.split(SEPARATOR)] if multi_label else [text]
+        names = [name for name in names if name or not multi_label]
+    if not multi_label and len(names) != 1:
+        raise BadCell("several-labels", f"{len(names)} labels where one is expected; say `multi_label: true`")
+    return names
+
+
+def _name(value: Any) -> str:
+    """A class as text: 3, 3.0 and "3" are the same."""
+    if isinstance(value, float | np.floating):
+        if not np.isfinite(value) or value != round(value):
+            raise BadCell("class-unknown", f"{value} is no class; classes are names or whole numbers")
+        return str(int(value))
+    return str(value).strip()
+
+
+def _is_whole(name: str) -> bool:
+    return name.isascii() and name.removeprefix("-").isdigit()

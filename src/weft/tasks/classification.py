@@ -1,0 +1,217 @@
+"""Classification: one class of many, or several labels at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from weft.metrics.confusion import f1, mean_known, precision, recall
+from weft.metrics.ranking import auroc, average_precision
+from weft.registry import Part, Range, register
+from weft.tasks.base import Task
+from weft.tasks.captions import caption
+from weft.tasks.class_label import SEPARATOR, ClassLabel
+from weft.tasks.exchange import add_row
+from weft.types import Features, FeatureSpec, Need, Records
+
+#: A label is answered where its probability is at least this.
+THRESHOLD = 0.5
+
+
+@register("task", "classification")
+class Classification(Task):
+    """A class for every sample, or with `multi_label` a yes or no for every label.
+
+    Figures, over all samples. Macro figures are means over the classes that they can be told of: AUROC needs positives
+    and negatives, average precision and recall positives, precision and F1 positives or predictions (a class that is
+    there and never predicted has 0). accuracy of several labels is the share of single answers that are right,
+    exact_match that of samples whose answers are all right.
+
+    Args:
+        loss: of the logits; by default cross_entropy, or binary_cross_entropy with `multi_label`.
+        hidden: width of a hidden layer before the answer; 0: none.
+        dropout: probability of hiding a number of the features in training.
+    """
+
+    Target = ClassLabel
+    need: ClassVar[Need] = "vector"
+    higher_is_better: ClassVar[dict[str, bool]] = dict.fromkeys(
+        (
+            "accuracy",
+            "balanced_accuracy",
+            "exact_match",
+            "precision_macro",
+            "recall_macro",
+            "F1_macro",
+            "AUROC_macro",
+            "average_precision_macro",
+            "precision",
+            "recall",
+            "F1",
+            "AUROC",
+            "average_precision",
+        ),
+        True,
+    )
+    field: ClassLabel
+
+    def __init__(
+        self,
+        views: dict[str, FeatureSpec],
+        field: ClassLabel,
+        *,
+        loss: Annotated[Part, "loss"] | None = None,
+        hidden: Annotated[int, Range(0)] = 0,
+        dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
+    ) -> None:
+        self.classes = list(field.classes)
+        self.multi_label = field.multi_label
+        self.main_figure = "average_precision_macro" if self.multi_label else "accuracy"
+        self._hidden = hidden
+        self._dropout = dropout
+        super().__init__(views, field)
+        default = Part("loss", "binary_cross_entropy" if self.multi_label else "cross_entropy")
+        self.criterion = (loss or default)()
+
+    def build_head(self, spec: FeatureSpec) -> nn.Module:
+        """One linear layer, or two, on the pooled features."""
+        return VectorHead(spec.dim, len(self.classes), hidden=self._hidden, dropout=self._dropout)
+
+    def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(sum, count) over samples, or over samples and labels.
+
+        Args:
+            logits: (P, K).
+            target: (P,) int64, or (P, K) float32.
+        """
+        return self.criterion(logits, target)
+
+    def count(self, target: Tensor) -> Tensor:
+        """Samples, or samples times labels, weighed as the loss weighs them."""
+        return self.criterion.count(target)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """(P, K) probabilities; with `multi_label` they are independent and need not sum to one."""
+        return logits.float().sigmoid() if self.multi_label else logits.float().softmax(1)
+
+    def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
+        """`scores` (n, K) and `truth` (n,) or (n, K); the confusion where a sample has one class.
+
+        Args:
+            prediction: (P, K) probabilities.
+            target: (P,) or (P, K).
+            ids: the P sample ids.
+        """
+        scores = prediction.float().cpu().numpy()
+        truth = target.cpu().numpy()
+        if self.multi_label:
+            return Records(ids=list(ids), rows={"scores": scores, "truth": truth > THRESHOLD})
+        num_classes = len(self.classes)
+        confusion = np.bincount(truth * num_classes + scores.argmax(1), minlength=num_classes**2)
+        return Records(
+            ids=list(ids),
+            rows={"scores": scores, "truth": truth},
+            totals={"confusion": confusion.reshape(num_classes, num_classes)},
+        )
+
+    def figures(self, records: Records) -> dict[str, float]:
+        """accuracy, macro figures and their parts per class; what they mean is in the class's description."""
+        scores = records.rows["scores"]
+        truth, answers = self._truth(records), self._answers(scores)
+        right, predicted, actual = (truth & answers).sum(0), answers.sum(0), truth.sum(0)
+        per_class = {
+            "precision": precision(right, predicted, actual),
+            "recall": recall(right, actual),
+            "F1": f1(right, predicted, actual),
+            "AUROC": auroc(scores, truth),
+            "average_precision": average_precision(scores, truth),
+        }
+        figures = self._accuracies(truth, answers, per_class["recall"])
+        figures.update({f"{figure}_macro": mean_known(values) for figure, values in per_class.items()})
+        for figure, values in per_class.items():
+            figures.update({f"{figure}/{name}": float(v) for name, v in zip(self.classes, values, strict=True)})
+        return figures
+
+    def badness(self, records: Records) -> np.ndarray:
+        """(n,) how improbable the truth was held to be: 1 − its probability, or the mean distance over the labels."""
+        scores = records.rows["scores"]
+        if self.multi_label:
+            return np.abs(scores - self._truth(records)).mean(1)
+        return 1 - scores[np.arange(len(scores)), records.rows["truth"]]
+
+    def write(
+        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
+    ) -> None:
+        """A row of `classes.csv`: id, answer, and the probability of every class.
+
+        Args:
+            prediction: (K,) probabilities.
+            sample: its id.
+            size, working_size: of no matter here.
+            folder: where to.
+        """
+        header = ["id", "labels" if self.multi_label else "class", *(f"p/{name}" for name in self.classes)]
+        shares = [f"{share:.6f}" for share in prediction]
+        add_row(folder / "classes.csv", header, [sample, SEPARATOR.join(self._said(prediction)), *shares])
+
+    def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
+        """The answer written below the image, with its probability; the likeliest classes after it."""
+        best = np.argsort(-prediction, kind="stable")[:3]
+        lines = [f"{self.classes[number]} {prediction[number]:.0%}" for number in best]
+        return caption(background, lines)
+
+    def draw_truth(self, target: np.ndarray, background: Image.Image) -> Image.Image:
+        """The names written below the image."""
+        numbers = np.flatnonzero(target) if self.multi_label else [int(target)]
+        return caption(background, [self.classes[number] for number in numbers] or ["none"])
+
+    def _said(self, prediction: np.ndarray) -> list[str]:
+        return [self.classes[number] for number in np.flatnonzero(self._answers(prediction[None])[0])]
+
+    def _truth(self, records: Records) -> np.ndarray:
+        """(n, K) bool."""
+        truth = records.rows["truth"]
+        return truth if self.multi_label else truth[:, None] == np.arange(len(self.classes))
+
+    def _answers(self, scores: np.ndarray) -> np.ndarray:
+        """(n, K) bool."""
+        if self.multi_label:
+            return scores >= THRESHOLD
+        return scores.argmax(1)[:, None] == np.arange(len(self.classes))
+
+    def _accuracies(self, truth: np.ndarray, answers: np.ndarray, recalls: np.ndarray) -> dict[str, float]:
+        if self.multi_label:
+            return {
+                "accuracy": float((truth == answers).mean()),
+                "exact_match": float((truth == answers).all(1).mean()),
+            }
+        return {
+            "accuracy": float((truth & answers).any(1).mean()),
+            "balanced_accuracy": mean_known(recalls),
+        }
+
+
+class VectorHead(nn.Module):
+    """Pooled features in, K numbers per sample out.
+
+    Args:
+        dim: width of the features.
+        num_outputs: K.
+        hidden: width of a hidden layer; 0: none.
+        dropout: probability of hiding a number before the last layer in training.
+    """
+
+    def __init__(self, dim: int, num_outputs: int, *, hidden: int, dropout: float) -> None:
+        super().__init__()
+        widen = [nn.Linear(dim, hidden), nn.ReLU(inplace=True)] if hidden else []
+        self.layers = nn.Sequential(*widen, nn.Dropout(dropout), nn.Linear(hidden or dim, num_outputs))
+
+    def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
+        """(P, K)."""
+        pooled: Tensor = self.layers(features.pooled)
+        return pooled.to(torch.float32)

@@ -1,0 +1,192 @@
+"""Segmentation: one class per pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from weft.losses.cross_entropy import IGNORE
+from weft.metrics.confusion import intersection_over_union, mean_known, ratio, recall
+from weft.registry import Part, Range, register
+from weft.tasks.base import Task
+from weft.tasks.colours import UNLABELLED, over, paint, palette
+from weft.tasks.dense import DenseHead
+from weft.tasks.exchange import answer_path, write_sidecar
+from weft.tasks.label_map import LabelMap
+from weft.types import FeatureSpec, Need, Records
+
+_DECODER = Part("decoder", "deeplabv3plus")
+_LOSS = Part("loss", "cross_entropy")
+
+
+@register("task", "segmentation")
+class Segmentation(Task):
+    """A class for every pixel, at the size of the input.
+
+    Figures, over all labelled pixels of the data set: mIoU is the mean IoU of the classes that occur in the truth or in
+    the prediction; mean_class_accuracy the mean recall of the classes that occur in the truth.
+
+    Args:
+        decoder: turns the pyramid of features into one map.
+        loss: of the logits per pixel.
+        dropout: probability of hiding a channel of the decoder's map in training.
+    """
+
+    Target = LabelMap
+    need: ClassVar[Need] = "maps"
+    main_figure = "mIoU"
+    higher_is_better: ClassVar[dict[str, bool]] = {
+        "mIoU": True,
+        "pixel_accuracy": True,
+        "mean_class_accuracy": True,
+        "IoU": True,
+    }
+    field: LabelMap
+
+    def __init__(
+        self,
+        views: dict[str, FeatureSpec],
+        field: LabelMap,
+        *,
+        decoder: Annotated[Part, "decoder"] = _DECODER,
+        loss: Annotated[Part, "loss"] = _LOSS,
+        dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
+    ) -> None:
+        self.classes = list(field.classes)
+        self._decoder = decoder
+        self._dropout = dropout
+        super().__init__(views, field)
+        self.criterion = loss()
+
+    def build_head(self, spec: FeatureSpec) -> nn.Module:
+        """A decoder and a 1×1 convolution to the classes."""
+        return DenseHead(spec, len(self.classes), decoder=self._decoder, dropout=self._dropout)
+
+    def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(sum, count) over labelled pixels.
+
+        Args:
+            logits: (P, K, H, W).
+            target: (P, H, W) class numbers, `field.ignore` where there is no label.
+        """
+        return self.criterion(logits, self._class_numbers(target))
+
+    def count(self, target: Tensor) -> Tensor:
+        """Labelled pixels, weighed as the loss weighs them."""
+        return self.criterion.count(self._class_numbers(target))
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """(P, K, H, W) probabilities."""
+        return logits.float().softmax(1)
+
+    def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
+        """Pixels per sample and class: right (`tp`), `predicted` and `actual`; and the confusion of all.
+
+        Args:
+            prediction: (P, K, H, W) probabilities or logits.
+            target: (P, H, W) class numbers.
+            ids: the P sample ids.
+        """
+        num_classes = len(self.classes)
+        best = prediction.argmax(1)
+        known = target != self.field.ignore
+        row = torch.arange(len(target), device=target.device).view(-1, 1, 1)
+        place = (row * num_classes + target) * num_classes + best
+        counts = torch.bincount(place[known], minlength=len(target) * num_classes**2)
+        confusion = counts.view(len(target), num_classes, num_classes).cpu().numpy()
+        return Records(
+            ids=list(ids),
+            rows={
+                "tp": np.diagonal(confusion, axis1=1, axis2=2).copy(),
+                "predicted": confusion.sum(1),
+                "actual": confusion.sum(2),
+            },
+            totals={"confusion": confusion.sum(0)},
+        )
+
+    def figures(self, records: Records) -> dict[str, float]:
+        """mIoU, pixel_accuracy, mean_class_accuracy and IoU/<class>."""
+        right, predicted, actual = (records.rows[name].sum(0) for name in ("tp", "predicted", "actual"))
+        per_class = intersection_over_union(right, predicted, actual)
+        return {
+            "mIoU": mean_known(per_class),
+            "pixel_accuracy": float(ratio(right.sum(), actual.sum())),
+            "mean_class_accuracy": mean_known(recall(right, actual)),
+            **{f"IoU/{name}": float(value) for name, value in zip(self.classes, per_class, strict=True)},
+        }
+
+    def badness(self, records: Records) -> np.ndarray:
+        """(n,) share of a sample's labelled pixels that are wrong; 0 where none is labelled."""
+        wrong = ratio(records.rows["tp"].sum(1), records.rows["actual"].sum(1))
+        return np.nan_to_num(1 - wrong)
+
+    def write(
+        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
+    ) -> None:
+        """A PNG of class numbers at the sample's own size, with a palette, and `classes.json` once.
+
+        Args:
+            prediction: (K, h, w) probabilities.
+            sample: its id.
+            size: (H, W) of the sample's own images.
+            folder: where to.
+            working_size: (h, w).
+        """
+        labels = _largest(prediction, size)
+        colours = palette(len(self.classes))
+        if len(self.classes) <= 256:
+            picture = Image.fromarray(labels.astype(np.uint8))
+            picture.putpalette(colours.tobytes() + bytes(UNLABELLED) * (256 - len(colours)))
+        else:
+            picture = Image.fromarray(labels.astype(np.uint16))
+        picture.save(answer_path(folder, sample, ".png"))
+        legend = {str(number): {"name": n, "colour": c} for number, (n, c) in enumerate(self.legend().items())}
+        write_sidecar(folder / "classes.json", legend)
+
+    def legend(self) -> dict[str, str]:
+        """{class: "#rrggbb"}: the colours of files and pictures."""
+        colours = palette(len(self.classes))
+        return {name: "#" + bytes(colour).hex() for name, colour in zip(self.classes, colours, strict=True)}
+
+    def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
+        """The classes in their colours, over the sample's image."""
+        return over(background, paint(prediction.argmax(0), len(self.classes)), 0.65)
+
+    def draw_truth(self, target: np.ndarray, background: Image.Image) -> Image.Image:
+        """The classes in their colours, over the sample's image; unlabelled pixels as they are."""
+        known = np.where(target != self.field.ignore, 0.65, 0.0)
+        return over(background, paint(target, len(self.classes)), known)
+
+    def draw_error(self, prediction: np.ndarray, target: np.ndarray, background: Image.Image) -> Image.Image:
+        """Wrong pixels red, right ones darkened, unlabelled ones as they are."""
+        known = target != self.field.ignore
+        wrong = known & (prediction.argmax(0) != target)
+        picture = np.zeros((*target.shape, 3), np.uint8)
+        picture[wrong] = (230, 40, 40)
+        return over(background.convert("L").convert("RGB"), picture, np.where(wrong, 0.75, np.where(known, 0.45, 0.0)))
+
+    def _class_numbers(self, target: Tensor) -> Tensor:
+        """(P, H, W) int64 with the losses' mark for what is not known."""
+        numbers = target.long()
+        return numbers.masked_fill(target == self.field.ignore, IGNORE)
+
+
+def _largest(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) the class of the largest bilinearly resized probability; a class at a time: all may not fit in memory."""
+    height, width = size
+    if probabilities.shape[1:] == size:
+        return probabilities.argmax(0)
+    best = np.full(size, -np.inf, np.float32)
+    labels = np.zeros(size, np.int64)
+    for number, share in enumerate(probabilities):
+        share = cv2.resize(share.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        better = share > best
+        labels[better] = number
+        best[better] = share[better]
+    return labels
