@@ -234,7 +234,7 @@ def _open_tiff(path: Path, max_pixels: int) -> Raster:
         if len(file.series) != 1:
             raise BadCell("tiff-pages", f"{path} holds {len(file.series)} pictures; store one in a file")
         series = file.series[0]
-        page = series.pages[0]
+        page = file.pages.first
         _check_size(path, page.imagelength, page.imagewidth, max_pixels)
         if page.bitspersample in (1, 8) and page.samplesperpixel in (1, 3, 4) and len(series.pages) == 1:
             return _open_picture(path, max_pixels)

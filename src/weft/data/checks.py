@@ -1,0 +1,106 @@
+"""What is looked at before training: columns, labels, rows without any input; and what is worth saying about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from weft.data.dataset import Dropped, Source
+from weft.data.manifest import Manifest
+from weft.errors import ConfigError, DataFault
+from weft.experiment import Experiment
+from weft.modalities.base import Field
+
+
+def check_columns(experiment: Experiment, manifest: Manifest) -> None:
+    """Refuse an experiment that names a column which the data does not have.
+
+    Raises:
+        ConfigError: with all such columns and the nearest names.
+    """
+    problems = []
+    places = {f"modalities.{name}.column": config.column for name, config in experiment.modalities.items()}
+    places |= {f"tasks.{name}.target": config.target for name, config in experiment.tasks.items()}
+    places |= {f"data.subgroups[{index}]": column for index, column in enumerate(experiment.data.subgroups)}
+    known = [name for name in manifest.names if name not in ("id", "split")]
+    for place, column in places.items():
+        if column not in manifest.names:
+            near = get_close_matches(column, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            problems.append(f"{place}: the data has no column {column!r}; it has {', '.join(known)}{hint}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def usable_rows(
+    manifest: Manifest, columns: list[str], limit: int | None
+) -> tuple[dict[str, np.ndarray], list[Dropped]]:
+    """({split: rows}, the rows that have none of the modalities)."""
+    has_input = np.zeros(len(manifest), bool)
+    for column in columns:
+        has_input |= manifest.present(column)
+    rows, dropped = {}, []
+    splits = manifest.values("split").combine_chunks().dictionary_encode()
+    codes, names = np.asarray(splits.indices), splits.dictionary.to_pylist()
+    for split in manifest.splits:
+        places = np.flatnonzero(codes == names.index(split))[:limit]
+        rows[split] = places[has_input[places]]
+        reason = f"has none of {', '.join(columns)}"
+        dropped += [
+            Dropped(manifest.id(int(place)), split, "", "no-input", reason) for place in places[~has_input[places]]
+        ]
+    return rows, dropped
+
+
+def check_labels(experiment: Experiment, train: Manifest) -> None:
+    """Refuse a task without a single label in the training split.
+
+    Raises:
+        DataFault: naming the tasks.
+    """
+    empty = [
+        f"{name} (column {config.target!r})"
+        for name, config in experiment.tasks.items()
+        if not train.present(config.target).any()
+    ]
+    if empty:
+        raise DataFault(
+            f"no training sample has a label for {', '.join(empty)}; remove the task or fill in its column",
+            code="no-labels",
+        )
+
+
+def count(split: Manifest, inputs: Mapping[str, Source], targets: Mapping[str, Source]) -> dict[str, Any]:
+    """Samples of a split, and how many of them have each modality and label."""
+
+    def present(sources: Mapping[str, Source]) -> dict[str, int]:
+        return {name: int(split.present(source.column).sum()) for name, source in sources.items()}
+
+    return {"samples": len(split), "modalities": present(inputs), "targets": present(targets)}
+
+
+def dropped_notes(dropped: list[Dropped]) -> list[str]:
+    """The rows that were left out from the start, the first of them by name."""
+    if not dropped:
+        return []
+    names = ", ".join(sample.id for sample in dropped[:5]) + (", …" if len(dropped) > 5 else "")
+    return [f"{len(dropped)} samples have none of the modalities and are left out: {names}"]
+
+
+def field_notes(fields: Mapping[str, Field]) -> list[str]:
+    """What the fields found worth saying when they were fitted."""
+    return [f"{name}: {note}" for name, field in fields.items() for note in field.facts.get("notes", ())]
+
+
+def missing_notes(counts: Mapping[str, Any]) -> list[str]:
+    """What is missing where, since a column that is half empty by mistake looks like one that is by intent."""
+    return [
+        f"{split}: {name} is missing in {count['samples'] - present} of {count['samples']} samples"
+        for split, count in counts.items()
+        for what in ("modalities", "targets")
+        for name, present in count[what].items()
+        if present < count["samples"]
+    ]

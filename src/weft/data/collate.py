@@ -1,0 +1,96 @@
+"""Samples become a batch: absent cells and missing labels are left out, images are padded to a common size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weft.modalities.base import Field, Modality
+from weft.types import Batch
+
+_IMAGE_LIKE = ("image", "label")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample, decoded and moved.
+
+    Attributes:
+        id: its id.
+        inputs: {modality: array} of those that are present.
+        targets: {task: array} of those that are labelled.
+        size: (H, W) of its images now; (0, 0) where it has none.
+        original_size: (H, W) of its images in their files.
+    """
+
+    id: str
+    inputs: dict[str, np.ndarray]
+    targets: dict[str, np.ndarray]
+    size: tuple[int, int]
+    original_size: tuple[int, int]
+
+
+def collate(
+    samples: Sequence[Sample],
+    modalities: Mapping[str, Modality],
+    targets: Mapping[str, Field],
+    *,
+    multiple: int = 1,
+) -> Batch:
+    """A batch of some samples.
+
+    Args:
+        samples: one or more.
+        modalities, targets: the fields of the experiment.
+        multiple: height and width are padded up to a multiple of this.
+
+    Returns:
+        A batch whose images are padded at the bottom and the right with their fields' fill values.
+    """
+    size = _common_size([sample.size for sample in samples], multiple)
+    inputs: dict[str, Tensor] = {}
+    for name, modality in modalities.items():
+        values = [sample.inputs[name] for sample in samples if name in sample.inputs]
+        inputs[name] = _stack(values, modality, size) if values else torch.zeros(0, modality.num_channels, *size)
+    labels: dict[str, Tensor] = {}
+    for name, field in targets.items():
+        values = [sample.targets[name] for sample in samples if name in sample.targets]
+        labels[name] = _stack(values, field, size) if values else torch.zeros(0)
+    return Batch(
+        inputs=inputs,
+        targets=labels,
+        present={name: torch.tensor([name in sample.inputs for sample in samples]) for name in modalities},
+        labelled={name: torch.tensor([name in sample.targets for sample in samples]) for name in targets},
+        ids=tuple(sample.id for sample in samples),
+        size=size,
+        sizes=tuple(sample.size for sample in samples),
+    )
+
+
+def _common_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, int]:
+    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+
+
+def _stack(values: Sequence[np.ndarray], field: Field, size: tuple[int, int]) -> Tensor:
+    """(P, ...) of P values; images and maps are padded to `size`, with channels last in memory where they have any."""
+    if field.geometry.kind not in _IMAGE_LIKE:
+        return torch.stack([field.to_tensor(value) for value in values])
+    # filled by NumPy: torch would start threads of its own for these copies, beside those of the training step
+    rows = [field.to_tensor(value).numpy() for value in values]
+    channels = rows[0].shape[:-2]
+    stacked = np.empty((len(rows), *size, *channels), rows[0].dtype)
+    if channels:
+        stacked = np.moveaxis(stacked, -1, 1)
+    for place, row, value in zip(stacked, rows, values, strict=True):
+        height, width = row.shape[-2:]
+        place[..., :height, :width] = row
+        if (height, width) != size:
+            fill = field.to_tensor(np.full_like(value[:1, :1], field.geometry.fill)).numpy()
+            place[..., height:, :] = fill
+            place[..., :height, width:] = fill
+    return torch.from_numpy(stacked)

@@ -1,0 +1,94 @@
+"""The fields of an experiment, built from what the data declares and fitted on the training split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from weft import registry
+from weft.data import geometry
+from weft.data.manifest import Manifest
+from weft.errors import DataFault
+from weft.experiment import DataConfig, Experiment
+from weft.modalities.base import BadCell, Field, Modality
+
+#: Training samples that statistics are fitted on: enough for a mean and a deviation.
+_FIT_IMAGES = 200
+#: Label maps that classes are looked for in, where nobody names them.
+_FIT_MAPS = 1000
+#: Cells that need no decoding of a file.
+_FIT_CELLS = 100_000
+
+
+class Fitter:
+    """Builds the fields and fits those that want it.
+
+    Args:
+        manifest: all splits.
+        train: the rows of the training split.
+        facts: of an earlier run, as `Data.facts`; fields that are in it are not fitted again.
+        config: of the data.
+        seed: which samples are looked at.
+    """
+
+    def __init__(
+        self, manifest: Manifest, train: np.ndarray, facts: Mapping[str, Any], config: DataConfig, seed: int
+    ) -> None:
+        self._manifest, self._train, self._facts, self._config, self._seed = manifest, train, facts, config, seed
+
+    def modalities(self, experiment: Experiment) -> dict[str, Modality]:
+        """The inputs by name."""
+        saved = self._facts.get("modalities", {})
+        return {
+            name: self._field(
+                registry.get("modality", config.type), name, config.column, config.options, saved, _FIT_IMAGES
+            )
+            for name, config in experiment.modalities.items()
+        }
+
+    def targets(self, experiment: Experiment) -> dict[str, Field]:
+        """The tasks' targets by name; of a task's options they take those that are theirs."""
+        saved = self._facts.get("targets", {})
+        targets = {}
+        for name, config in experiment.tasks.items():
+            target = registry.get("task", config.type).Target  # type: ignore[attr-defined]
+            known = registry.options_of(target)
+            options = {option: value for option, value in config.options.items() if option in known}
+            targets[name] = self._field(target, name, config.target, options, saved, _FIT_MAPS)
+        return targets
+
+    def _field(
+        self,
+        part: Any,
+        name: str,
+        column: str,
+        options: Mapping[str, Any],
+        saved: Mapping[str, Any],
+        num_images: int,
+    ) -> Any:
+        declared = self._manifest.columns[column].facts if column in self._manifest.columns else {}
+        facts = {**declared, **saved.get(name, {})}
+        field = part(facts, **options)
+        if name in saved or not field.wants_fit:
+            return field
+        num_values = num_images if field.geometry.kind in ("image", "label") else _FIT_CELLS
+        fitted = field.fit(self._values(field, column, num_values))
+        return part({**facts, **fitted}, **options)
+
+    def _values(self, field: Field, column: str, num_values: int) -> Iterator[np.ndarray]:
+        """Decoded values of some training samples, the same ones for one seed."""
+        rows = self._train[self._manifest.take(self._train).present(column)]
+        if len(rows) > num_values:
+            random = geometry.generator(self._seed, column, "fit")
+            rows = np.sort(random.choice(rows, num_values, replace=False))
+        for row in rows:
+            try:
+                yield field.read(self._manifest.cell(int(row), column), self._manifest.resolve)
+            except BadCell as error:
+                if self._config.on_bad == "error":
+                    where = f"sample {self._manifest.id(int(row))} of train, column {column!r}"
+                    raise DataFault(
+                        f"{where}: {error}. To leave such samples out, set data.on_bad to drop", code=error.code
+                    ) from error

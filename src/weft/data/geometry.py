@@ -1,0 +1,173 @@
+"""One geometry per sample: an affine map drawn once and applied to everything in it, by kind.
+
+Coordinates are continuous: (0, 0) is the outer corner of the first pixel and (W, H) that of the last, so the centre of
+pixel i lies at i + 0.5. A flip takes x to W - x.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from weft.experiment import Augment
+from weft.modalities.base import Geometry
+
+Size = tuple[int, int]
+
+#: Pictures that shrink by more than this factor are averaged over areas first: bilinear looks at four pixels only.
+_ALIASING = 1.5
+
+
+@dataclass(frozen=True)
+class Warp:
+    """An affine map from a sample's own pixels to those of the result.
+
+    Attributes:
+        matrix: (2, 3), continuous coordinates (x, y, 1) to (x, y).
+        source: (H, W) of what it is applied to.
+        size: (H, W) of the result.
+        resizes: it only scales the whole picture to the whole result, or does nothing.
+    """
+
+    matrix: np.ndarray
+    source: Size
+    size: Size
+    resizes: bool
+
+    @property
+    def is_identity(self) -> bool:
+        """Nothing moves."""
+        return self.resizes and self.source == self.size
+
+
+def generator(*words: object) -> np.random.Generator:
+    """Random numbers that are a function of some words: (seed, epoch, sample, purpose)."""
+    digest = hashlib.blake2b("\0".join(str(word) for word in words).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, np.uint64)))
+
+
+def resize(source: Size, size: Size | None) -> Warp:
+    """The whole picture brought to `size`; None: nothing."""
+    size = source if size is None else size
+    matrix = np.array([[size[1] / source[1], 0, 0], [0, size[0] / source[0], 0]])
+    return Warp(matrix, source, size, resizes=True)
+
+
+def draw(source: Size, size: Size | None, augment: Augment, random: np.random.Generator) -> Warp:
+    """A random warp: brought to `size`, flipped, zoomed, rotated about the centre, then cropped at a random place.
+
+    Args:
+        source: (H, W) of the sample.
+        size: (H, W) that samples are brought to; None: they keep their own.
+        augment: what is random, and how much.
+        random: where the numbers come from. The same number of them is drawn whatever the options.
+    """
+    flip, zoom, turn, right, down = random.random(5)
+    plain = resize(source, size)
+    result = augment.crop or plain.size
+    matrix = np.vstack([plain.matrix, [0, 0, 1]])
+    height, width = plain.size
+    if flip < augment.flip:
+        matrix = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ matrix
+    scale = 1.0
+    if augment.scale is not None:
+        low, high = np.log(augment.scale)
+        scale = float(np.exp(low + zoom * (high - low)))
+    if scale == 1 and not augment.rotate and result == plain.size:
+        return plain if flip >= augment.flip else Warp(matrix[:2], source, result, resizes=False)
+    angle = np.deg2rad((2 * turn - 1) * augment.rotate)
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    # of the scaled picture, any window of the result's size may be seen; a smaller picture may lie anywhere in it
+    slack = np.array([result[1] - scale * width, result[0] - scale * height])
+    corner = np.round(np.minimum(slack, 0) + np.array([right, down]) * np.abs(slack))
+    centre = np.array([width, height]) / 2
+    shift = corner + scale * centre - linear @ centre
+    matrix = np.vstack([np.column_stack([linear, shift]), [0, 0, 1]]) @ matrix
+    return Warp(matrix[:2], source, result, resizes=False)
+
+
+def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """A value after the warp, by its kind; the value itself where nothing moves.
+
+    Args:
+        warp: of the sample.
+        value: (H, W) or (H, W, C) for images and labels, (n, 3) for points: x, y and whether visible.
+        geometry: how such values move.
+    """
+    if geometry.kind == "none" or warp.is_identity:
+        return value
+    if geometry.kind == "points":
+        return _move_points(warp, value)
+    if geometry.kind == "label":
+        return _move_labels(warp, value, geometry.fill)
+    if geometry.unknown is not None:
+        return _move_partly_known(warp, value, geometry.unknown)
+    return _move_image(warp, value, geometry.fill)
+
+
+def _move_points(warp: Warp, points: np.ndarray) -> np.ndarray:
+    """(n, 3) points; those that leave the picture are no longer visible. Left and right keep their names."""
+    moved = points.astype(np.float32)
+    moved[:, :2] = points[:, :2] @ warp.matrix[:, :2].T + warp.matrix[:, 2]
+    height, width = warp.size
+    inside = (moved[:, 0] >= 0) & (moved[:, 0] <= width) & (moved[:, 1] >= 0) & (moved[:, 1] <= height)
+    moved[:, 2] = np.where(inside, points[:, 2], 0)
+    return moved
+
+
+def _move_labels(warp: Warp, labels: np.ndarray, fill: float) -> np.ndarray:
+    """Nearest: no value that was not there, besides `fill`."""
+    height, width = warp.size
+    if warp.resizes:
+        return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return _affine(labels, warp.matrix, warp.size, cv2.INTER_NEAREST, fill)
+
+
+def _move_image(warp: Warp, image: np.ndarray, fill: float) -> np.ndarray:
+    """Bilinear, or averaged over areas where it shrinks."""
+    height, width = warp.size
+    moved: np.ndarray
+    if warp.resizes:
+        shrinks = height <= warp.source[0] and width <= warp.source[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        moved = cv2.resize(image, (width, height), interpolation=method)
+    else:
+        matrix = warp.matrix
+        factors = np.hypot(matrix[0, :2], matrix[1, :2])  # how long one source pixel is in the result, along x and y
+        if factors.min() < 1 / _ALIASING:
+            small = np.maximum(1, np.round(np.minimum(factors, 1) * warp.source[::-1])).astype(int)  # (W, H)
+            image = cv2.resize(image, (int(small[0]), int(small[1])), interpolation=cv2.INTER_AREA)
+            matrix = matrix @ np.diag([warp.source[1] / small[0], warp.source[0] / small[1], 1])
+        moved = _affine(image, matrix, warp.size, cv2.INTER_LINEAR, fill)
+    return moved
+
+
+def _move_partly_known(warp: Warp, image: np.ndarray, unknown: float) -> np.ndarray:
+    """As an image, but unknown pixels weigh nothing; a result that is less than half known is unknown."""
+    values = image.reshape(*image.shape[:2], -1)
+    known = values != unknown
+    num_channels = values.shape[2]
+    stacked = np.concatenate([np.where(known, values, 0), known], axis=2, dtype=np.float32)
+    moved = _move_image(warp, stacked, 0).reshape(*warp.size, 2 * num_channels)
+    weight = moved[..., num_channels:]
+    mean = moved[..., :num_channels] / np.maximum(weight, 0.5)
+    result = np.where(weight >= 0.5, mean, np.float32(unknown)).astype(image.dtype)
+    return result.reshape(*warp.size, *image.shape[2:])
+
+
+def _affine(image: np.ndarray, matrix: np.ndarray, size: Size, method: int, fill: float) -> np.ndarray:
+    """(H, W, ...) warped; OpenCV counts from pixel centres, so half a pixel is taken off on both sides."""
+    matrix = matrix.astype(np.float64)
+    shift = matrix[:, :2] @ [0.5, 0.5] + matrix[:, 2] - 0.5
+    moved: np.ndarray = cv2.warpAffine(
+        image,
+        np.column_stack([matrix[:, :2], shift]),
+        (size[1], size[0]),
+        flags=method,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(fill,) * 4,
+    )
+    return moved.reshape(*size, *image.shape[2:])

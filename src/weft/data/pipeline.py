@@ -1,0 +1,263 @@
+"""From an experiment to batches: the manifest opened and checked, the fields fitted, the loader over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from weft.data import geometry
+from weft.data.cache import open_cache
+from weft.data.checks import check_columns, check_labels, count, dropped_notes, field_notes, missing_notes, usable_rows
+from weft.data.collate import Sample, collate
+from weft.data.dataset import Dropped, Key, SampleReader, Source
+from weft.data.fit import Fitter
+from weft.data.loader import BatchReader, Loader, Request, auto_workers
+from weft.data.manifest import Manifest
+from weft.data.splits import check_leaks, with_validation
+from weft.errors import DataFault
+from weft.experiment import DataConfig, Experiment
+from weft.modalities.base import BadCell, Field
+from weft.types import Batch
+
+__all__ = ["Data", "Dropped", "Sample", "build_data", "collate"]
+
+
+class Data:
+    """The samples of an experiment, as batches.
+
+    Args:
+        manifest: all splits.
+        rows: {split: rows of the manifest that are used}.
+        reader: of single samples.
+        loader: of batches.
+        facts: {"modalities": {name: facts}, "targets": {name: facts}}.
+        config: of the data.
+        batch_size: samples in a batch.
+        dropped: those that are left out from the start.
+        notes: what is worth logging.
+
+    Attributes:
+        modalities, targets: the fields by name, fitted.
+        facts: JSON-able; with them the same fields are built again without looking at the data.
+        counts: {split: {"samples": n, "modalities": {name: n}, "targets": {name: n}}}.
+        dropped: every sample that was left out so far, and why.
+        notes: what is worth logging.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        rows: Mapping[str, np.ndarray],
+        reader: SampleReader,
+        loader: Loader,
+        *,
+        facts: dict[str, Any],
+        config: DataConfig,
+        batch_size: int,
+        dropped: Iterable[Dropped] = (),
+        notes: Iterable[str] = (),
+    ) -> None:
+        self.manifest = manifest
+        self.modalities = loader.batches.modalities
+        self.targets = loader.batches.targets
+        self.facts = facts
+        self.dropped = list(dropped)
+        self.notes = list(notes)
+        self.counts = {
+            split: count(manifest.take(places), reader.inputs, reader.targets) for split, places in rows.items()
+        }
+        self._rows = dict(rows)
+        self._reader = reader
+        self._loader = loader
+        self._config = config
+        self._batch_size = batch_size
+        self._bad: set[tuple[str, str]] = set()
+
+    def num_steps(self, split: str, *, training: bool) -> int:
+        """Batches of a split in an epoch."""
+        return len(self._starts(split, training=training))
+
+    def batches(
+        self, split: str, *, epoch: int = 0, training: bool = False, start_step: int = 0, multiple: int = 1
+    ) -> Iterator[Batch]:
+        """The batches of a split, made ahead of their use.
+
+        In training the order is a function of (seed, epoch), what is random in a sample of (seed, epoch, its id), and a
+        last batch of a single sample is left out, since BatchNorm cannot learn from one. Otherwise all samples come,
+        in order, with nothing random.
+
+        Args:
+            split: train, val, test or another.
+            epoch: from 0.
+            training: shuffle and augment.
+            start_step: batches to leave out at the beginning: those a resumed run has seen.
+            multiple: height and width are padded up to a multiple of this.
+
+        Raises:
+            DataFault: a sample cannot be used, or more of them than `max_bad` allows.
+            ResourceFault: a worker process was killed.
+        """
+        requests = self._requests(split, epoch=epoch, training=training, start_step=start_step, multiple=multiple)
+        for loaded in self._loader.run(requests):
+            for dropped in loaded.dropped:
+                self._drop(dropped)
+            if loaded.batch is not None:
+                yield loaded.batch
+
+    def samples(self, split: str) -> Iterator[Sample]:
+        """The samples of a split one by one, in order, with nothing random.
+
+        Raises:
+            DataFault: a sample cannot be used, or more of them than `max_bad` allows.
+        """
+        for row in self._split_rows(split):
+            found = self._reader[Key(int(row))]
+            if isinstance(found, Sample):
+                yield found
+            else:
+                self._drop(found)
+
+    def sample_from(self, inputs: Mapping[str, Path | str | np.ndarray], *, name: str = "sample") -> Sample:
+        """A sample that is in no table, read and resized as all others.
+
+        Args:
+            inputs: {modality: a file, or an array as the modality reads it}, at least one.
+            name: its id.
+
+        Raises:
+            DataFault: an unknown modality, none at all, or an input that cannot be used.
+        """
+        unknown = [given for given in inputs if given not in self.modalities]
+        if unknown or not inputs:
+            given = f"{', '.join(unknown)} is not among them" if unknown else "none was given"
+            raise DataFault(f"the modalities are {', '.join(self.modalities)}; {given}", code="no-modality")
+        cells = {given: Path(cell) if isinstance(cell, str) else cell for given, cell in inputs.items()}
+        try:
+            return self._reader.of_cells(name, cells)
+        except BadCell as error:
+            raise DataFault(str(error), code=error.code) from error
+
+    def _split_rows(self, split: str) -> np.ndarray:
+        if split not in self._rows:
+            raise DataFault(f"there is no split {split!r}; there are {', '.join(self._rows)}", code="no-split")
+        return self._rows[split]
+
+    def _starts(self, split: str, *, training: bool) -> range:
+        """Where each batch of a split begins."""
+        num_samples = len(self._split_rows(split))
+        if training and self._batch_size > 1 and num_samples > 1 and num_samples % self._batch_size == 1:
+            num_samples -= 1
+        return range(0, num_samples, self._batch_size)
+
+    def _requests(self, split: str, *, epoch: int, training: bool, start_step: int, multiple: int) -> Iterator[Request]:
+        rows = self._split_rows(split)
+        if training:
+            rows = geometry.generator(self._reader.seed, epoch, split, "order").permutation(rows)
+        smallest = min(2, self._batch_size, len(rows)) if training else 1
+        for start in self._starts(split, training=training)[start_step:]:
+            keys = tuple(Key(int(row), epoch if training else None) for row in rows[start : start + self._batch_size])
+            yield Request(keys, multiple, smallest)
+
+    def _drop(self, dropped: Dropped) -> None:
+        """Take note of a sample that cannot be used; stop where that is not allowed."""
+        where = f"sample {dropped.id} of {dropped.split}, column {dropped.column!r}: {dropped.reason}"
+        if self._config.on_bad == "error":
+            raise DataFault(f"{where}. To leave such samples out, set data.on_bad to drop", code=dropped.code)
+        if (dropped.split, dropped.id) in self._bad:
+            return
+        self._bad.add((dropped.split, dropped.id))
+        self.dropped.append(dropped)
+        count = sum(split == dropped.split for split, _ in self._bad)
+        allowed = self._config.max_bad * len(self._rows[dropped.split])
+        if count > allowed:
+            raise DataFault(
+                f"{count} of {len(self._rows[dropped.split])} samples of {dropped.split} cannot be used, more than "
+                f"max_bad: {self._config.max_bad:g} allows; the last is {where}. `weft data` lists them all",
+                code="too-many-bad",
+            )
+
+
+def build_data(
+    experiment: Experiment, *, facts: Mapping[str, Any] | None = None, manifest: Manifest | None = None
+) -> Data:
+    """Open, check and fit the data of an experiment.
+
+    Args:
+        experiment: what to train.
+        facts: of an earlier run, `Data.facts`: then nothing is fitted and labels may be missing.
+        manifest: other samples than the experiment's own, as for prediction: columns may be missing.
+
+    Raises:
+        ConfigError: a column is not in the data.
+        DataFault: no samples, a task without labels, leaks where they are refused, cells that cannot be read.
+    """
+    config, seed = experiment.data, experiment.train.seed
+    own = manifest is None
+    if manifest is None:
+        manifest = config.format().manifest().with_roots(config.roots)
+        manifest = with_validation(manifest, config.validation, group=config.group, seed=seed)
+        check_columns(experiment, manifest)
+    notes = list(manifest.notes)
+    columns = [modality.column for modality in experiment.modalities.values()]
+    rows, dropped = usable_rows(manifest, columns, config.limit)
+    if own:
+        if not len(rows.get("train", ())):
+            raise DataFault(
+                f"there is no training sample; the data has {len(manifest)} rows and the splits "
+                f"{', '.join(manifest.splits) or 'none'}",
+                code="no-samples",
+            )
+        if facts is None:
+            check_labels(experiment, manifest.take(rows["train"]))
+            notes += check_leaks(manifest, columns, group=config.group, strict=config.strict)
+    fitter = Fitter(manifest, rows.get("train", np.zeros(0, np.int64)), facts or {}, config, seed)
+    modalities, targets = fitter.modalities(experiment), fitter.targets(experiment)
+    cache, said = open_cache(config.cache)
+    reader = SampleReader(
+        manifest=manifest,
+        inputs={
+            name: Source(
+                modality.column, modalities[name], _read_key(config, modality, modalities[name]), modality.dropout
+            )
+            for name, modality in experiment.modalities.items()
+        },
+        targets={
+            name: Source(task.target, targets[name], _read_key(config, task, targets[name]))
+            for name, task in experiment.tasks.items()
+        },
+        size=config.size,
+        augment=config.augment,
+        seed=seed,
+        cache=cache,
+    )
+    data = Data(
+        manifest,
+        rows,
+        reader,
+        Loader(
+            BatchReader(reader, modalities, targets),
+            workers=auto_workers() if config.workers is None else config.workers,
+            pin=experiment.train.device != "cpu" and torch.accelerator.is_available(),
+        ),
+        facts={
+            "modalities": {name: dict(field.facts) for name, field in modalities.items()},
+            "targets": {name: dict(field.facts) for name, field in targets.items()},
+        },
+        config=config,
+        batch_size=experiment.train.batch_size,
+        dropped=dropped,
+        notes=[*notes, *said, *dropped_notes(dropped), *field_notes({**modalities, **targets})],
+    )
+    data.notes += missing_notes(data.counts)
+    return data
+
+
+def _read_key(config: DataConfig, part: Any, field: Field) -> str:
+    """What, besides its cell, decides what reading a cell gives."""
+    words = [config.format.type, dict(config.format.options), part.type, dict(part.options), dict(field.facts)]
+    return json.dumps(words, sort_keys=True, default=str)
