@@ -12,6 +12,9 @@ from weft.types import Features, FeatureSpec, InputSpec
 class Encoder(nn.Module, ABC):
     """One modality's network: normalised input in, `Features` out.
 
+    A constructor takes `in_channels: int`, then `initialise: bool = True`, whether to load the pretrained weights that
+    the options name (weft says no where trained ones are loaded next), then keyword-only options.
+
     Attributes:
         spec: what `forward` returns, known at construction.
         input_spec: what it wants of its input.

@@ -61,6 +61,7 @@ class TimmEncoder(RasterEncoder):
     def __init__(
         self,
         in_channels: int,
+        initialise: bool = True,
         *,
         name: str,
         pretrained: bool = False,
@@ -86,6 +87,8 @@ class TimmEncoder(RasterEncoder):
             options["output_stride"] = output_stride
         if drop_path:
             options["drop_path_rate"] = drop_path
+        if not initialise:  # trained weights are loaded next: neither the hub nor the file is needed again
+            pretrained, weights = False, None
         network = _build(name, options, in_channels, pretrained=pretrained, weights=weights, stem=stem)
         levels = cast(FeatureInfo, network.feature_info)
         super().__init__(
