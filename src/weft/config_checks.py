@@ -1,0 +1,151 @@
+"""What options must agree on among themselves, told before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from weft.registry import Part
+from weft.schema import Schema, part_names, part_schema
+
+#: A path in the configuration, and what is wrong there.
+Finding = tuple[tuple[str, ...], str]
+
+Values = Mapping[str, Any]
+
+
+def cross_check(values: Values, schema: Schema) -> Iterator[Finding]:
+    """Everything that is wrong between options.
+
+    Args:
+        values: the configuration with its defaults; what has been reported already is left out of it.
+        schema: with what the parts say of themselves (`x-need`, `x-raster`, …).
+    """
+    yield from _check_name(values)
+    yield from _check_shares(values.get("modalities", {}))
+    yield from _check_over(values, schema)
+    yield from _check_maps(values, schema)
+    data = values.get("data", {})
+    yield from _check_geometry(data)
+    yield from _check_validation(data)
+    yield from _check_best(values, schema)
+
+
+def _check_name(values: Values) -> Iterator[Finding]:
+    name = values.get("name")
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        yield ("name",), f"{name!r} was given; allowed: letters, digits, '.', '_' and '-', as it names a folder"
+
+
+def _check_shares(modalities: Values) -> Iterator[Finding]:
+    shares = {name: one["encoder"]["share"] for name, one in modalities.items() if _shares(one.get("encoder"))}
+    for name, other in shares.items():
+        path = ("modalities", name, "encoder", "share")
+        own = [one for one in modalities if one not in shares]
+        there = f"those with an encoder of their own are {', '.join(own)}" if own else "none has an encoder of its own"
+        if other not in modalities:
+            yield path, f"there is no modality {other!r}; {there}"
+        elif other in shares:
+            yield path, f"{other!r} has no encoder of its own, it shares one; {there}"
+
+
+def _check_over(values: Values, schema: Schema) -> Iterator[Finding]:
+    over = values.get("over")
+    if over is None:
+        return
+    views = _views(values, schema)
+    if not over:
+        yield ("over",), f"empty; give one view at least; there are {', '.join(views)}"
+    for index, view in enumerate(over):
+        if views and view not in views:
+            yield ("over",), f"there is no view {view!r}; there are {', '.join(views)}"
+        elif view in over[:index]:
+            yield ("over",), f"{view!r} is given twice"
+
+
+def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:
+    """A dense task needs maps from every view it reads."""
+    modalities, fusion = values.get("modalities", {}), values.get("fusion")
+    if not modalities or not isinstance(fusion, Part):
+        return
+    gives = {name: _gives_maps(one, modalities, schema) for name, one in modalities.items()}
+    fused = part_schema(schema, "fusion", fusion.type).get("x-gives_fused", True)
+    views = values.get("over") or (("fused",) if fused else tuple(modalities))
+    raster = [name for name in part_names(schema, "modality") if part_schema(schema, "modality", name).get("x-raster")]
+    for name, task in values.get("tasks", {}).items():
+        if part_schema(schema, "task", task["type"]).get("x-need") != "maps":
+            continue
+        who = f"a {task['type']} task needs maps"
+        if not any(gives.values()):
+            message = f"{who}, and no modality gives any ({', '.join(gives)}); add an image-like one"
+            yield ("tasks", name), f"{message} ({', '.join(raster)}) with an encoder that gives maps"
+            continue
+        without = [view for view in views if not gives.get(view, True)]
+        if without:
+            message = f"{who}, and the view {without[0]!r} has none; leave it out of `over`, or choose a fusion"
+            yield ("tasks", name), message
+
+
+def _gives_maps(modality: Values, modalities: Values, schema: Schema) -> bool:
+    raster = bool(part_schema(schema, "modality", modality["type"]).get("x-raster", True))
+    encoder = modality.get("encoder")
+    if _shares(encoder):
+        encoder = modalities.get(encoder["share"], {}).get("encoder")
+    if not isinstance(encoder, Part):
+        return raster
+    return raster and bool(part_schema(schema, "encoder", encoder.type).get("x-gives_maps", True))
+
+
+def _check_geometry(data: Values) -> Iterator[Finding]:
+    augment = data.get("augment", {})
+    size, crop, scale = data.get("size"), augment.get("crop"), augment.get("scale")
+    if scale and scale[0] > scale[1]:
+        message = f"[{scale[0]:g}, {scale[1]:g}] was given; allowed: [low, high] with low <= high"
+        yield ("data", "augment", "scale"), message
+    zoom = max(1.0, scale[1]) if scale else 1.0
+    if size and crop and any(part > whole * zoom for part, whole in zip(crop, size, strict=True)):
+        message = f"[{crop[0]}, {crop[1]}] was given, larger than data.size [{size[0]}, {size[1]}]; give a smaller crop"
+        yield ("data", "augment", "crop"), message
+
+
+def _check_validation(data: Values) -> Iterator[Finding]:
+    validation = data.get("validation", {})
+    path = ("data", "validation")
+    fold, folds = validation.get("fold"), validation.get("folds")
+    if fold and "folds" in validation:
+        if folds is None:
+            yield (*path, "fold"), f"{fold} was given without folds; give folds: k as well"
+        elif fold >= folds:
+            yield (*path, "fold"), f"{fold} was given; allowed: 0 <= x < {folds}, the number of folds"
+    if validation.get("by") == "group" and "group" in data and data["group"] is None:
+        yield (*path, "by"), "group was given, and data.group names no column; give data.group"
+
+
+def _check_best(values: Values, schema: Schema) -> Iterator[Finding]:
+    best, tasks = values.get("train", {}).get("best"), values.get("tasks", {})
+    if best is None or not tasks:
+        return
+    path = ("train", "best")
+    task, slash, figure = best.partition("/")
+    if not slash or not figure:
+        yield path, f"{best!r} was given; allowed: task/figure, such as {next(iter(tasks))}/…"
+    elif task not in tasks:
+        yield path, f"there is no task {task!r}; there are {', '.join(tasks)}"
+    else:
+        figures = part_schema(schema, "task", tasks[task]["type"]).get("x-higher_is_better")
+        if figures is not None and figure.split("/")[0] not in figures:
+            yield path, f"{task} has no figure {figure!r}; there are {', '.join(figures)}"
+
+
+def _shares(encoder: Any) -> bool:
+    return isinstance(encoder, Mapping) and "share" in encoder
+
+
+def _views(values: Values, schema: Schema) -> list[str]:
+    """All views that a task can read, as far as what was given is sound."""
+    fusion = values.get("fusion")
+    if not isinstance(fusion, Part) or not values.get("modalities"):
+        return []
+    fused = part_schema(schema, "fusion", fusion.type).get("x-gives_fused", True)
+    return [*(["fused"] if fused else []), *values["modalities"]]
