@@ -147,11 +147,11 @@ def reference(schema: Schema) -> str:
 
 def _table(schema: Schema) -> list[str]:
     required = schema.get("required", [])
-    rows = [
-        f"| `{name}` | {' | '.join(map(_cell, (_allowed(node), default_of(name, node, required), node['description'])))} |"
-        for name, node in schema["properties"].items()
-        if "const" not in node
-    ]
+    rows = []
+    for name, node in schema["properties"].items():
+        if "const" not in node:
+            cells = (_allowed(node), default_of(name, node, required), node["description"])
+            rows.append(f"| `{name}` | {' | '.join(map(_cell, cells))} |")
     return ["| option | allowed | default | what it is |", "|---|---|---|---|", *rows] if rows else []
 
 

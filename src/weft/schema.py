@@ -1,12 +1,13 @@
-"""Signatures → JSON Schema (draft 2020-12): what a configuration may say, for editors, for `weft list`, for the reference
-page, and for telling mistakes without importing torch.
+"""Signatures → JSON Schema (draft 2020-12): what a configuration may say.
+
+It serves editors, `weft list`, the reference page, and the loader, which tells mistakes by it without importing torch.
 
 `python -m weft.schema` writes `schema.json`, which ships with the package, and `docs/configuration.md`.
 
 Beside the standard keywords, which editors read, the loader reads these:
 
 - `x-kind`, `x-tag`: a part, and the option that names it; `x-part`: it becomes a `Part`;
-- `x-named`: a mapping by names of the user's to parts of this kind, and `x-default-part`, the part that such a name means;
+- `x-named`: a mapping from names of the user's to parts of a kind; `x-default-part`: the part that such a name means;
 - `x-default-name`: an option that defaults to the user's name; `x-tuple`: a list that becomes a tuple;
 - `x-module`: where a part is written; `x-need`, `x-raster` and others: what its class says of itself.
 """
@@ -25,6 +26,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from weft import registry
+from weft.docstrings import help_of, summary_of
 from weft.experiment import DataConfig, Experiment, ModalityConfig, TaskConfig
 from weft.registry import Part, Range
 
@@ -116,7 +118,7 @@ def add_part(schema: Schema, kind: str, name: str, part: Callable[..., Any]) -> 
         properties |= options
         required += needed
     schema["$defs"][f"{kind}.{name}"] = {
-        "description": _summary(part.__doc__),
+        "description": summary_of(part),
         "x-module": part.__module__,
         **_said(part),
         "type": "object",
@@ -160,14 +162,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
-
-
-def help_of(part: Callable[..., Any]) -> dict[str, str]:
-    """{option: help} of the `Args:` section of a docstring; a class adds to those of its bases."""
-    found: dict[str, str] = {}
-    for source in reversed(part.__mro__) if inspect.isclass(part) else [part]:
-        found |= _arguments(source.__doc__ or "")
-    return found
 
 
 def _skeleton(*, reserved: list[str]) -> Schema:
@@ -340,35 +334,6 @@ def _nodes(tree: Any) -> Iterator[Schema]:
 def _said(part: Callable[..., Any]) -> Schema:
     values = {f"x-{name}": getattr(part, name, None) for name in SAID}
     return {key: plain(value) for key, value in values.items() if isinstance(value, (bool, str, Mapping))}
-
-
-def _summary(docstring: str | None) -> str:
-    """The paragraphs before the first section, and the reference wherever it stands."""
-    text = inspect.cleandoc(docstring or "")
-    head = re.split(r"^(?:Args|Attributes|Returns|Raises|Yields|Example|Examples|Note|Reference):", text, flags=re.M)[0]
-    references = re.findall(r"^Reference: (.*(?:\n\S.*)*)", text, flags=re.M)
-    paragraphs = [*head.strip().split("\n\n"), *(f"Reference: {reference}" for reference in references)]
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-def _arguments(docstring: str) -> dict[str, str]:
-    """{name: text} of an `Args:` section: entries indented by four, their further lines by more."""
-    found: dict[str, str] = {}
-    names: list[str] = []
-    inside = False
-    for line in inspect.cleandoc(docstring).splitlines():
-        if not line.startswith(" "):
-            inside = line == "Args:" or (inside and not line)
-            continue
-        if not inside:
-            continue
-        entry = re.fullmatch(r"    (\w+(?:, \w+)*)(?: \([^)]*\))?: (.*)", line)
-        if entry:
-            names = entry[1].split(", ")
-            found |= dict.fromkeys(names, entry[2].strip())
-        else:
-            found |= {name: f"{found[name]} {line.strip()}".strip() for name in names}
-    return found
 
 
 def as_json(schema: Schema) -> str:
