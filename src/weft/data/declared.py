@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,11 @@ class Declared:
     ignore: int | None = None
     colours: dict[str, str] | None = None
     metres_per_unit: Annotated[float, Range(0, open_low=True)] | None = None
+
+    @classmethod
+    def of(cls, value: Self | Mapping[str, Any]) -> Self:
+        """What a configuration says, which comes as a plain mapping."""
+        return cls(**value) if isinstance(value, Mapping) else value
 
     def facts(self) -> dict[str, Any]:
         """What a `Field` is told of it, apart from classes that only the data can tell."""

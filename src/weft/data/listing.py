@@ -54,13 +54,14 @@ def read_names(path: Path) -> list[str]:
     return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
-def by_stem(path: Path, *, endings: Sequence[str] = RASTERS, strip: str = "") -> dict[str, str]:
+def by_stem(path: Path, *, endings: Sequence[str] = RASTERS, before: str = "", after: str = "") -> dict[str, str]:
     """{stem: file name} of the files in a folder, sorted by stem.
 
     Args:
         path: the folder; sub-folders and hidden files are passed over.
         endings: endings of the files that count, in small letters.
-        strip: an ending of stems that is taken off (`_mask` of `a_mask.png`); files without it do not count.
+        before, after: what names have around the sample's own (`_mask` in `a_mask.png`): it is taken off, and files
+            without it do not count.
 
     Raises:
         DataFault: two files have one stem.
@@ -70,9 +71,10 @@ def by_stem(path: Path, *, endings: Sequence[str] = RASTERS, strip: str = "") ->
         names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
     for name in names:
         stem, ending = os.path.splitext(name)
-        if ending.lower() not in endings or not stem.endswith(strip):
+        fits = stem.startswith(before) and stem.endswith(after) and len(stem) > len(before) + len(after)
+        if ending.lower() not in endings or not fits:
             continue
-        stem = stem[: len(stem) - len(strip)] if strip else stem
+        stem = stem[len(before) : len(stem) - len(after)]
         if stem in found:
             raise DataFault(
                 f"{path} has {found[stem]} and {name}, which would be one sample; rename or remove one",

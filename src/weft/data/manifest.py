@@ -18,6 +18,9 @@ from weft.modalities.base import BadCell
 #: Names of the splits that weft itself uses; a manifest may have others besides.
 SPLITS = ("train", "val", "test")
 
+#: What others call them.
+_ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+
 #: Set in the metadata of an Arrow schema whose ids are known to be unique, so that opening it again costs nothing.
 IDS_CHECKED = b"weft.ids-unique"
 
@@ -155,6 +158,12 @@ class Manifest:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         return index if self.rows is None else int(self.rows[index])
+
+
+def usual_split(name: str) -> str:
+    """Another writing of train, val or test as that ("Validation" is val); other names as they are."""
+    lower = name.strip().lower()
+    return lower if lower in SPLITS else _ALIASES.get(lower, name)
 
 
 def safe_path(cell: str, roots: Sequence[Path]) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,13 +13,10 @@ import pyarrow.compute as pc
 
 from weft.data.declared import Declared, describe
 from weft.data.listing import folder
-from weft.data.manifest import IDS_CHECKED, Column, Manifest
+from weft.data.manifest import IDS_CHECKED, Column, Manifest, usual_split
 from weft.data.tablefile import keep, read_table
 from weft.errors import DataFault
 from weft.registry import register
-
-#: What others call the splits.
-_ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 
 _COLUMNS = b"weft.columns"
 _NOTES = b"weft.notes"
@@ -65,7 +62,7 @@ class Table:
         self.delimiter = delimiter
         self.encoding = encoding
         self.null_values = tuple(null_values)
-        self.columns = dict(columns or {})
+        self.columns = {name: Declared.of(column) for name, column in (columns or {}).items()}
 
     def manifest(self) -> Manifest:
         """All rows of all files.
@@ -140,18 +137,11 @@ class Table:
             pa.concat_arrays(given.chunks) if given.num_chunks else pa.array([], pa.string())
         )
         names = encoded.dictionary.to_pylist()
-        meant = [_meant(name) for name in names]
+        meant = [usual_split(name) for name in names]
         notes += [
             f"the split {name!r} is taken as {new}" for name, new in zip(names, meant, strict=True) if name != new
         ]
         return pa.array(meant, pa.string()).take(encoded.indices)
-
-
-def _meant(name: str) -> str:
-    """Another writing of train, val or test as that; other names as they are."""
-    lower = name.strip().lower()
-    known: Sequence[str] = ("train", "val", "test")
-    return lower if lower in known else _ALIASES.get(lower, name)
 
 
 def _rows(where: pa.ChunkedArray) -> str:
