@@ -44,10 +44,13 @@ class CrossEntropy(Loss):
             prediction: (P, K, ...) logits.
             target: (P, ...) int64 class numbers, -100 where not known.
         """
-        self._check(prediction.shape[1])
+        num_classes = prediction.shape[1]
+        self._check(num_classes)
+        # classes innermost: no copy where they are so in memory, and then several times faster than over dimension 1
+        logits = prediction.float().movedim(1, -1).reshape(-1, num_classes)
         total = F.cross_entropy(
-            prediction.float(),
-            target,
+            logits,
+            target.reshape(-1),
             weight=self.class_weights,
             ignore_index=IGNORE,
             reduction="sum",

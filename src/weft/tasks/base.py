@@ -54,7 +54,10 @@ class Task(nn.Module, ABC):
         """A head for one view: called as `head(features, size)`."""
 
     def forward(self, features: Features, *, view: str, size: tuple[int, int]) -> Tensor:
-        """Logits (P, ...) of one view; dense ones are (P, K, H, W) at `size`, the size of the batch's images."""
+        """Logits (P, ...) of one view; dense ones are (P, K, H, W) at `size`, the size of the batch's images.
+
+        In training a dense task may leave them coarser, for its `loss` to bring them to pixels piece by piece.
+        """
         return self.heads[view](features, size)
 
     @abstractmethod

@@ -16,10 +16,10 @@ from weft.metrics.confusion import intersection_over_union, mean_known, ratio, r
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.colours import UNLABELLED, over, paint, palette
-from weft.tasks.dense import DenseHead
+from weft.tasks.dense import DenseHead, to_pixels
 from weft.tasks.exchange import answer_path, write_sidecar
 from weft.tasks.label_map import LabelMap
-from weft.types import FeatureSpec, Need, Records
+from weft.types import Features, FeatureSpec, Need, Records
 
 _DECODER = Part("decoder", "deeplabv3plus")
 _LOSS = Part("loss", "cross_entropy")
@@ -68,14 +68,31 @@ class Segmentation(Task):
         """A decoder and a 1×1 convolution to the classes."""
         return DenseHead(spec, len(self.classes), decoder=self._decoder, dropout=self._dropout)
 
+    def forward(self, features: Features, *, view: str, size: tuple[int, int]) -> Tensor:
+        """Logits (P, K, H, W) at `size`; in training (P, K, h, w) at the decoder's stride: `loss` brings them there."""
+        if not self.training:
+            return super().forward(features, view=view, size=size)
+        head = self.heads[view]
+        assert isinstance(head, DenseHead)
+        return head.coarse(features)
+
     def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count) over labelled pixels.
 
         Args:
-            logits: (P, K, H, W).
+            logits: (P, K, h, w) at any size.
             target: (P, H, W) class numbers, `field.ignore` where there is no label.
         """
-        return self.criterion(logits, self._class_numbers(target))
+        numbers = self._class_numbers(target)
+        height, width = target.shape[-2:]
+        total, count = logits[:0].float().sum(), logits.new_zeros((), dtype=torch.float32)
+        # a few samples at a time: all pixels of all classes at once leave the caches and cost a tenth of a step
+        step = _samples_at_once(logits, target)
+        for first in range(0, len(target), step):
+            piece = slice(first, first + step)
+            piece_sum, piece_count = self.criterion(to_pixels(logits[piece], (height, width)), numbers[piece])
+            total, count = total + piece_sum, count + piece_count
+        return total, count
 
     def count(self, target: Tensor) -> Tensor:
         """Labelled pixels, weighed as the loss weighs them."""
@@ -83,7 +100,8 @@ class Segmentation(Task):
 
     def predict(self, logits: Tensor) -> Tensor:
         """(P, K, H, W) probabilities."""
-        return logits.float().softmax(1)
+        # over the last dimension: twice as fast as over the first on a processor
+        return logits.float().movedim(1, -1).softmax(-1).movedim(-1, 1)
 
     def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
         """Pixels per sample and class: right (`tp`), `predicted` and `actual`; and the confusion of all.
@@ -93,13 +111,14 @@ class Segmentation(Task):
             target: (P, H, W) class numbers.
             ids: the P sample ids.
         """
-        num_classes = len(self.classes)
-        best = prediction.argmax(1)
-        known = target != self.field.ignore
-        row = torch.arange(len(target), device=target.device).view(-1, 1, 1)
-        place = (row * num_classes + target) * num_classes + best
-        counts = torch.bincount(place[known], minlength=len(target) * num_classes**2)
-        confusion = counts.view(len(target), num_classes, num_classes).cpu().numpy()
+        num_classes, num_rows = len(self.classes), len(target)
+        best = prediction.max(1).indices  # as argmax, and faster
+        # pixels without a label are counted as one class more, which is then cut off: cheaper than picking the others
+        truth = torch.where(target == self.field.ignore, num_classes, target.long())
+        row = torch.arange(num_rows, device=target.device).view(-1, 1, 1)
+        place = (row * (num_classes + 1) + truth) * num_classes + best
+        counts = torch.bincount(place.flatten(), minlength=num_rows * (num_classes + 1) * num_classes)
+        confusion = counts.view(num_rows, num_classes + 1, num_classes)[:, :num_classes].cpu().numpy()
         return Records(
             ids=list(ids),
             rows={
@@ -175,6 +194,13 @@ class Segmentation(Task):
         """(P, H, W) int64 with the losses' mark for what is not known."""
         numbers = target.long()
         return numbers.masked_fill(target == self.field.ignore, IGNORE)
+
+
+def _samples_at_once(logits: Tensor, target: Tensor) -> int:
+    """How many samples' logits at the size of their pixels are held at a time."""
+    numbers_of_one = logits.shape[1] * target.shape[-2] * target.shape[-1]
+    limit = 2**22 if logits.device.type == "cpu" else 2**27  # 16 MB of cache and more; 512 MB of a device
+    return max(1, limit // max(1, numbers_of_one))
 
 
 def _largest(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
