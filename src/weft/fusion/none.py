@@ -13,6 +13,8 @@ from weft.types import Features, FeatureSpec
 class NoFusion(Fusion):
     """A view per modality, under the modality's name, as the encoder gave it."""
 
+    gives_fused = False
+
     def __init__(self, specs: Mapping[str, FeatureSpec]) -> None:
         super().__init__()
         self.specs = dict(specs)
