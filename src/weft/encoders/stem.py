@@ -1,4 +1,4 @@
-"""How the first convolution of a pretrained network is made to fit another number of input channels."""
+"""How a pretrained network meets its input: statistics, and first convolutions for other numbers of channels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from weft.errors import WeftError
+from weft.types import InputSpec
 
 Stem = Literal["extend", "sum", "repeat", "fresh"]
 
@@ -50,3 +53,28 @@ def load_adapted(network: nn.Module, state: Mapping[str, Tensor], in_channels: i
         else:
             adapted[name] = adapt_stem(tensor, in_channels, stem)
     network.load_state_dict(adapted)
+
+
+def input_spec_of(
+    encoder: str,
+    in_channels: int,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    *,
+    default: tuple[tuple[float, ...], tuple[float, ...]] | None,
+) -> InputSpec:
+    """What an encoder wants of its input: as given, or for three channels the `default` (mean, std) of its weights.
+
+    Raises:
+        WeftError: a number of values that is not the number of channels, or one of the two without the other.
+    """
+    for option, values in (("mean", mean), ("std", std)):
+        if values is not None and len(values) != in_channels:
+            raise WeftError(
+                f"encoder {encoder}: {option} has {len(values)} values for {in_channels} channels; give one each"
+            )
+    if in_channels == 3 and default is not None:
+        mean, std = mean or default[0], std or default[1]
+    if (mean is None) != (std is None):
+        raise WeftError(f"encoder {encoder}: give both `mean` and `std`, or neither")
+    return InputSpec(mean, std)

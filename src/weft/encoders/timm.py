@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -15,10 +17,9 @@ from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from weft.encoders.raster import RasterEncoder
-from weft.encoders.stem import Stem, load_adapted
+from weft.encoders.stem import Stem, input_spec_of, load_adapted
 from weft.errors import WeftError
 from weft.registry import Range, register
-from weft.types import InputSpec
 
 #: Ways in which timm's networks of one fixed input size are asked to take any; the first that a network knows is used.
 _ANY_SIZE: tuple[dict[str, Any], ...] = (
@@ -96,7 +97,7 @@ class TimmEncoder(RasterEncoder):
             channels=levels.channels(),
             strides=levels.reduction(),
             boundaries=levels.module_name(),
-            input_spec=_input_spec(name, in_channels, mean, std),
+            input_spec=input_spec_of(name, in_channels, mean, std, default=_published_statistics(name)),
             multiple=_find_multiple(network, name, in_channels),
             freeze=freeze,
             freeze_stages=freeze_stages,
@@ -117,6 +118,11 @@ def _check_name(name: str) -> None:
     near = get_close_matches(name, [*timm.list_models(), *timm.list_pretrained()], n=3)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     raise WeftError(f"timm {timm.__version__} has no network {name!r}{hint} `timm.list_models()` lists them all")
+
+
+def _published_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    cfg = timm.get_pretrained_cfg(name)
+    return (tuple(cfg.mean), tuple(cfg.std)) if cfg is not None else None
 
 
 def _build(
@@ -150,9 +156,22 @@ def _create(name: str, options: Mapping[str, Any], **more: Any) -> nn.Module:
     raise AssertionError("the last choice has no keyword to refuse")
 
 
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep timm from warning of the classifier's weights, which a backbone does not take."""
+    logger = logging.getLogger("timm.models._builder")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _from_hub(name: str, options: Mapping[str, Any]) -> nn.Module:
     try:
-        return _create(name, options, pretrained=True)
+        with _without_remarks():
+            return _create(name, options, pretrained=True)
     except OSError as error:  # the hub's own errors are of this kind, too
         raise WeftError(
             f"the pretrained weights of {name} could not be fetched ({type(error).__name__}: {error}). Without a "
@@ -174,7 +193,8 @@ def _from_file(name: str, options: Mapping[str, Any], path: Path) -> nn.Module:
         untouched = _create(name, options).state_dict()
         torch.manual_seed(0)
         try:
-            network = _create(name, options, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+            with _without_remarks():
+                network = _create(name, options, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
         except (SafetensorError, pickle.UnpicklingError, EOFError, KeyError) as error:
             raise WeftError(f"{path} cannot be read as weights of {name}: {type(error).__name__}: {error}") from error
     loaded = network.state_dict()
@@ -188,22 +208,6 @@ def _from_file(name: str, options: Mapping[str, Any], path: Path) -> nn.Module:
             f"(in {', '.join(parts)}); check that the file and `name` belong together"
         )
     return network
-
-
-def _input_spec(
-    name: str, in_channels: int, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> InputSpec:
-    for option, values in (("mean", mean), ("std", std)):
-        if values is not None and len(values) != in_channels:
-            raise WeftError(
-                f"encoder {name}: {option} has {len(values)} values for {in_channels} channels; give one each"
-            )
-    cfg = timm.get_pretrained_cfg(name)
-    if in_channels == 3 and cfg is not None:
-        mean, std = mean or tuple(cfg.mean), std or tuple(cfg.std)
-    if (mean is None) != (std is None):
-        raise WeftError(f"encoder {name}: give both `mean` and `std`, or neither")
-    return InputSpec(mean, std)
 
 
 @torch.no_grad()

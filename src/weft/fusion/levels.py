@@ -160,6 +160,29 @@ class LevelFusion(Fusion):
             )
 
 
+def masked_softmax(scores: Tensor, present: Tensor) -> Tensor:
+    """Softmax over axis 1 in float32 among what is present; zero elsewhere, and where nothing is.
+
+    Args:
+        scores: (B, M, ...).
+        present: bool, broadcast to it.
+    """
+    # The lowest number instead of -inf: a row without anything would be NaN, and so would its gradient.
+    scores = scores.float()
+    masked = torch.where(present, scores, torch.finfo(torch.float32).min)
+    return torch.where(present, masked.softmax(1), 0)
+
+
+def weighted_sum(maps: Mapping[str, Tensor], weights: Tensor) -> Tensor:
+    """(B, C, h, w) from M maps, zero where absent, and weights (B, M, h, w) or (B, M, 1, 1)."""
+    first, *others = maps.values()
+    weights = weights.to(first.dtype)
+    total = first * weights[:, :1]
+    for index, level in enumerate(others, start=1):
+        total = torch.addcmul(total, level, weights[:, index : index + 1])
+    return total
+
+
 def _common_layout(specs: Mapping[str, FeatureSpec]) -> Layout:
     layouts = {m: spec.layout for m, spec in specs.items()}
     if len(set(layouts.values())) != 1:
