@@ -39,7 +39,12 @@ def test_a_split_is_a_view_in_order():
 
 
 def test_splits_come_as_people_say_them():
-    assert manifest_of(["a", "b", "c", "d"], ["test", "extra", "val", "train"]).splits == ["train", "val", "test", "extra"]
+    assert manifest_of(["a", "b", "c", "d"], ["test", "extra", "val", "train"]).splits == [
+        "train",
+        "val",
+        "test",
+        "extra",
+    ]
     assert [usual_split(name) for name in ("Valid", "dev", "training", "fold7")] == ["val", "val", "train", "fold7"]
 
 
@@ -69,7 +74,13 @@ def test_a_path_stays_below_the_roots(tmp_path: Path):
     assert manifest.resolve(str(root / "root.png")) == root / "root.png"
     assert manifest.resolve("other.png") == other / "other.png"
     assert manifest.resolve("inner.png") == root / "root.png"
-    for cell in ("../outside/outside.png", str(outside / "outside.png"), "link.png", "a/../../outside/outside.png", "\0"):
+    for cell in (
+        "../outside/outside.png",
+        str(outside / "outside.png"),
+        "link.png",
+        "a/../../outside/outside.png",
+        "\0",
+    ):
         with pytest.raises(BadCell) as caught:
             manifest.resolve(cell)
         assert caught.value.code == "path-outside"
