@@ -89,7 +89,7 @@ class SampleReader:
         row = self.manifest.row(key.row)
         try:
             return self._sample(row, key.epoch)
-        except _BadColumn as error:
+        except BadColumn as error:
             return Dropped(str(row["id"]), str(row["split"]), error.column, error.code, str(error))
 
     def of_cells(self, sample: str, cells: Mapping[str, Path | np.ndarray]) -> Sample:
@@ -134,7 +134,7 @@ class SampleReader:
                 return self.cache.read(source.field, source.key, cell, self.manifest.resolve)
             return source.field.read(cell, self.manifest.resolve)
         except BadCell as error:
-            raise _BadColumn(source.column, error.code, str(error)) from error
+            raise BadColumn(source.column, error.code, str(error)) from error
 
     def _moved(
         self,
@@ -146,7 +146,7 @@ class SampleReader:
     ) -> Sample:
         fields = [(self.inputs[name], name, value) for name, value in inputs.items()]
         fields += [(self.targets[name], name, value) for name, value in targets.items()]
-        original = _common_size(fields, names)
+        original = common_size(fields, names)
         if original is None:
             return Sample(sample, inputs, targets, (0, 0), (0, 0))
         if epoch is None:
@@ -167,15 +167,19 @@ class SampleReader:
         )
 
 
-class _BadColumn(BadCell):
-    """A bad cell and its column."""
+class BadColumn(BadCell):
+    """A bad cell and its column.
+
+    Attributes:
+        column: in the manifest.
+    """
 
     def __init__(self, column: str, code: str, message: str) -> None:
         super().__init__(code, message)
         self.column = column
 
 
-def _common_size(fields: list[tuple[Source, str, np.ndarray]], names: Mapping[str, str]) -> tuple[int, int] | None:
+def common_size(fields: list[tuple[Source, str, np.ndarray]], names: Mapping[str, str]) -> tuple[int, int] | None:
     """(H, W) of everything image-like in a sample; None where there is nothing."""
     first: tuple[str, tuple[int, int]] | None = None
     for source, name, value in fields:
@@ -188,7 +192,7 @@ def _common_size(fields: list[tuple[Source, str, np.ndarray]], names: Mapping[st
             hint = ""
             if size == first[1][::-1]:
                 hint = " (one of them may have been rotated by its EXIF entry and the other not)"
-            raise _BadColumn(
+            raise BadColumn(
                 source.column,
                 "size-mismatch",
                 f"{first[0]} is {first[1][1]}x{first[1][0]} pixels and {names[name]} is {size[1]}x{size[0]}{hint}; "
