@@ -1,0 +1,109 @@
+"""The page and the pictures that `weft data` leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment
+from PIL import Image, ImageDraw
+
+from weft.data.dataset import Source
+from weft.data.inspection import Inspection
+from weft.data.manifest import Manifest
+from weft.modalities.base import BadCell
+
+#: Samples of a split that are drawn, and the largest side of a drawing in pixels.
+_SAMPLES = 6
+_SIDE = 200
+_GAP = 8
+_LINE = 16
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{{ found.name }}: data</title>
+<style>
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem } td, th { padding: .2rem .8rem .2rem 0; text-align: left }
+th { border-bottom: 1px solid #999 } td.number { text-align: right; font-variant-numeric: tabular-nums }
+.bar { display: inline-block; height: .7rem; background: #4a7ba6; vertical-align: middle }
+.fault, .warning { border-left: 4px solid #b3261e; padding-left: .8rem } .warning { border-color: #d9a400 } img { max-width: 100% }
+</style>
+<h1>{{ found.name }}: the data</h1>
+<p>{% for split, count in found.counts.items() %}{{ split }} {{ count }}{{ ", " if not loop.last }}{% endfor %} samples.
+{% if found.ok %}<b>No faults.</b>{% else %}<b>{{ found.faults | length }} faults</b>, all in
+<a href="faults.csv">faults.csv</a>.{% endif %}</p>
+{% for (level, column, code), faults in found.grouped().items() %}
+<div class="{{ level }}"><h3>{{ level }}: {{ code }}{{ " in " + column if column }}: {{ faults | length }}</h3>
+<ul>{% for fault in faults[:10] %}<li>{{ fault.split }} {{ fault.id }}: {{ fault.message }}</li>{% endfor %}</ul></div>
+{% endfor %}
+<h2>Columns</h2>
+<table><tr><th>column<th>split<th>cells<th>size<th>values</tr>
+{% for row in found.rows() %}<tr>{% for cell in row %}<td>{{ cell }}{% endfor %}</tr>{% endfor %}</table>
+{% for name, names in found.classes.items() %}
+<h2>Classes of {{ name }}</h2>
+<table><tr><th>class{% for split in found.figures[name] %}<th>{{ split }}{% endfor %}</tr>
+{% for one, shares in found.balance(name) %}<tr><td>{{ one }}{% for split, share in shares.items() %}
+<td class="number"><span class="bar" style="width: {{ (80 * share) | round(1) }}px"></span>
+{{ "%.2f" | format(100 * share) }} %{% endfor %}</tr>{% endfor %}</table>
+{% endfor %}
+{% if found.notes %}<h2>Notes</h2><ul>{% for note in found.notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
+{% for split, picture in found.pictures.items() %}<h2>Samples of {{ split }}</h2>
+<img src="{{ picture }}" alt="samples of {{ split }}">{% endfor %}
+</html>
+"""
+
+
+def write_page(found: Inspection) -> Path:
+    """`index.html`; whatever stands in names and messages is escaped."""
+    path = found.folder / "index.html"
+    template = Environment(autoescape=True).from_string(_PAGE)
+    path.write_text(template.render(found=found), encoding="utf-8")
+    return path
+
+
+def write_pictures(manifest: Manifest, sources: Mapping[str, Source], folder: Path) -> dict[str, str]:
+    """{split: file} of sheets: a row for each of some samples, evenly spaced, a column for each input and target."""
+    pictures: dict[str, str] = {}
+    for split in manifest.splits:
+        rows = list(_drawn(manifest.split(split), sources))
+        if rows:
+            name = f"samples-{len(pictures)}.png"  # a split's name may hold anything
+            _sheet(rows, list(sources)).save(folder / name)
+            pictures[split] = name
+    return pictures
+
+
+def _drawn(split: Manifest, sources: Mapping[str, Source]) -> Iterator[tuple[str, dict[str, Image.Image]]]:
+    """(id, {modality or task: drawing}) of samples; what cannot be read is not drawn."""
+    places = np.unique(np.linspace(0, len(split) - 1, min(_SAMPLES, len(split))).astype(int))
+    for place in places:
+        row = split.row(int(place))
+        drawings = {}
+        for name, source in sources.items():
+            if row.get(source.column) is None:
+                continue
+            try:
+                drawing = source.field.draw(source.field.read(row[source.column], split.resolve)).convert("RGB")
+            except BadCell:
+                continue
+            drawing.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST)
+            drawings[name] = drawing
+        yield str(row["id"]), drawings
+
+
+def _sheet(rows: list[tuple[str, dict[str, Image.Image]]], names: list[str]) -> Image.Image:
+    """All drawings with the names above and the ids beside."""
+    heights = [max([_LINE, *(drawing.height for drawing in drawings.values())]) + _LINE + _GAP for _, drawings in rows]
+    sheet = Image.new("RGB", (len(names) * (_SIDE + _GAP) + _GAP, sum(heights) + _LINE + _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, name in enumerate(names):
+        pen.text((_GAP + column * (_SIDE + _GAP), 2), name[:30], fill="black")
+    top = _LINE + _GAP
+    for (sample, drawings), height in zip(rows, heights, strict=True):
+        pen.text((_GAP, top), sample[:60].encode("latin-1", "replace").decode("latin-1"), fill="grey")
+        for column, name in enumerate(names):
+            if name in drawings:
+                sheet.paste(drawings[name], (_GAP + column * (_SIDE + _GAP), top + _LINE))
+        top += height
+    return sheet
