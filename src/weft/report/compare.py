@@ -1,0 +1,227 @@
+"""Runs beside each other: settings that differ, figures with paired intervals, classes, subsets, curves, cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+
+from markupsafe import Markup
+
+from weft.errors import WeftError
+from weft.report import numbers
+from weft.report.bootstrap import Scored
+from weft.report.overview import words
+from weft.report.page import created
+from weft.report.pairs import Row, TaskRows, task_rows
+from weft.report.render import render, write_whole
+from weft.report.run import Evaluation, Run, read_run
+from weft.report.svg import Series, line_chart
+from weft.report.tables import Cell, text_table, write_csv
+from weft.report.training import figure_columns, values
+
+LoadTasks = Callable[[Path], Mapping[str, Scored]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was written: the page, the tables beside it, and the main figures as text for a terminal."""
+
+    page: Path
+    tables: tuple[Path, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A chart with a line per run."""
+
+    title: str
+    chart: Markup
+
+
+def write_comparison(runs: Sequence[Path], out: Path, *, load_tasks: LoadTasks) -> Comparison:
+    """Compare runs with the first of them, on the samples that they have in common.
+
+    Differences are resampled in pairs: by sample, or by group where the evaluation has groups.
+
+    Args:
+        runs: two or more evaluated run folders; the first is what the others are compared with.
+        out: the HTML page to write; the tables go beside it.
+        load_tasks: gives the tasks of a run by name.
+
+    Raises:
+        WeftError: fewer than two runs, more than 26, one that is no run folder, or no split that all have scored.
+    """
+    if not 2 <= len(runs) <= len(ascii_uppercase):
+        raise WeftError(f"{len(runs)} runs were given; a comparison takes 2 to {len(ascii_uppercase)}", code="runs")
+    read = dict(zip(ascii_uppercase, map(read_run, runs), strict=False))
+    evaluations = _common(read)
+    scored = {letter: load_tasks(run.folder) for letter, run in read.items()}
+    names = dict.fromkeys(name for evaluation in evaluations.values() for name in evaluation.tasks)
+    tasks = [task_rows(name, evaluations, scored) for name in names]
+    settings = differing_settings(read)
+    page = write_whole(
+        out,
+        render(
+            "compare.html",
+            {
+                "runs": read,
+                "split": next(iter(evaluations.values())).split,
+                "labels": labels(read),
+                "created": {letter: created(run) for letter, run in read.items()},
+                "costs": _costs(read, evaluations),
+                "settings": settings,
+                "tasks": tasks,
+                "sentences": _sentences(tasks, labels(read)),
+                "curves": _curves(read),
+                "first": ascii_uppercase[0],
+                "grouped": bool(next(iter(evaluations.values())).groups),
+            },
+        ),
+    )
+    return Comparison(page, _write_tables(out, read, tasks, settings), _text(read, tasks))
+
+
+def labels(runs: Mapping[str, Run]) -> dict[str, str]:
+    """A name per run that tells it from the others."""
+    names = [run.name for run in runs.values()]
+    return {
+        letter: run.name if names.count(run.name) == 1 else f"{run.name} {run.folder.name}"
+        for letter, run in runs.items()
+    }
+
+
+def _common(runs: Mapping[str, Run]) -> dict[str, Evaluation]:
+    """The evaluations of the first split that all runs have scored."""
+    first = next(iter(runs.values()))
+    for split in first.evaluations:
+        if all(split in run.evaluations for run in runs.values()):
+            return {letter: run.evaluations[split] for letter, run in runs.items()}
+    lacking = [str(run.folder) for run in runs.values() if not run.evaluations]
+    fix = f"run `weft evaluate {lacking[0]}`" if lacking else "run `weft evaluate RUN --split test` on each"
+    raise WeftError(f"there is no split that all {len(runs)} runs have scored; {fix}", code="nothing-in-common")
+
+
+def differing_settings(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
+    """{setting: {letter: value}} of the settings that are not the same in all runs."""
+    flat = {letter: _flatten(run.experiment) for letter, run in runs.items()}
+    keys = sorted({key for settings in flat.values() for key in settings})
+    table = {key: {letter: settings.get(key, "–") for letter, settings in flat.items()} for key in keys}
+    return {key: cells for key, cells in table.items() if len(set(cells.values())) > 1}
+
+
+def _flatten(value: object, path: str = "") -> dict[str, str]:
+    """`{a: {b: 1}}` is `{"a.b": "1"}`."""
+    if not isinstance(value, Mapping) or not value:
+        return {path: words(value)}
+    return {k: v for key, inner in value.items() for k, v in _flatten(inner, f"{path}.{key}" if path else key).items()}
+
+
+def _costs(runs: Mapping[str, Run], evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, str]]:
+    """{what: {letter: text}}: size, time, speed and memory."""
+    table: dict[str, dict[str, str]] = {}
+    for letter, run in runs.items():
+        train = run.summary.get("train") or {}
+        parameters = (run.summary.get("parameters") or {}).get("total")
+        rows = {
+            "Parameters": numbers.large(parameters) if parameters else "–",
+            "Epochs": str(train.get("epochs_done", "–")),
+            "Training time": numbers.duration(train["seconds"]) if train.get("seconds") else "–",
+            "Training speed, samples/s": numbers.plain(float(train.get("images_per_second") or "nan")),
+            "Evaluation speed, samples/s": numbers.plain(evaluations[letter].images_per_second),
+            "Peak memory": numbers.size(train["peak_memory_bytes"]) if train.get("peak_memory_bytes") else "–",
+            "Device": words(run.summary.get("device") or "–"),
+            "Samples scored": numbers.count(evaluations[letter].samples),
+        }
+        for name, text in rows.items():
+            table.setdefault(name, {})[letter] = text
+    return table
+
+
+def _main_rows(tasks: Sequence[TaskRows]) -> list[Row]:
+    """The row of the main figure of every task."""
+    return [row for task in tasks for row in task.figures if row.style.title == task.main.title]
+
+
+def _sentences(tasks: Sequence[TaskRows], names: Mapping[str, str]) -> list[str]:
+    sentences = []
+    for row in _main_rows(tasks):
+        for letter, change in row.changes.items():
+            size = numbers.amount(abs(change.difference.value), row.style)
+            unit = row.style.difference_unit
+            size += numbers.SPACE + unit if unit else ""
+            verdict = {
+                "within noise": f"cannot be told from {names['A']} ({change.text}, {change.span})",
+                "better": f"is better than {names['A']} by {size} ({change.span})",
+                "worse": f"is worse than {names['A']} by {size} ({change.span})",
+            }.get(change.conclusion, "cannot be compared")
+            value = numbers.full(row.values[letter].value, row.style)
+            sentences.append(f"On {row.task}, {names[letter]} {verdict}: {value} {row.style.title}.")
+    return sentences
+
+
+def _curves(runs: Mapping[str, Run]) -> list[Curve]:
+    """Validation figures and losses, a line per run."""
+    columns: dict[str, None] = {}
+    for run in runs.values():
+        columns |= dict.fromkeys(figure_columns(run))
+        columns |= dict.fromkeys(c for c in (run.metrics[0] if run.metrics else {}) if c.startswith("loss/"))
+    curves = []
+    for column in columns:
+        task, figure = column.split("/", 1) if not column.startswith("loss/") else (column[5:], "loss")
+        evaluation = next((e for run in runs.values() for e in run.evaluations.values() if task in e.tasks), None)
+        style = evaluation.tasks[task].style(figure) if evaluation else numbers.style_of(figure)
+        factor = 100 if style.unit == "%" else 1
+        series = [
+            Series(letter, [(x, factor * y) for x, y in points], index)
+            for index, (letter, run) in enumerate(runs.items())
+            if (points := values(run, column, "val") or values(run, column, "train"))
+        ]
+        chart = line_chart(
+            series,
+            label=f"{style.title} of {task} by epoch, a line per run",
+            x_label="epoch",
+            y_label=style.heading,
+            logarithmic=figure == "loss",
+        )
+        curves.append(Curve(f"{task}: {style.title}", chart))
+    return [curve for curve in curves if curve.chart]
+
+
+def _write_tables(
+    out: Path, runs: Mapping[str, Run], tasks: Sequence[TaskRows], settings: Mapping[str, Mapping[str, str]]
+) -> tuple[Path, ...]:
+    header = ["task", "modalities", "figure", "run", "folder", "value", "low", "high"]
+    header += ["difference_from_A", "difference_low", "difference_high", "excludes_zero", "samples"]
+    rows: list[list[Cell]] = []
+    for row in [row for task in tasks for row in (*task.figures, *task.classes, *task.subsets)]:
+        for letter, value in row.values.items():
+            cells: list[Cell] = [row.task, row.subset, row.figure, letter, str(runs[letter].folder)]
+            cells += [value.value, value.low, value.high]
+            if letter in row.changes:
+                one = row.changes[letter].difference
+                cells += [one.value, one.interval.low, one.interval.high, one.excludes_zero, one.count]
+            else:
+                cells += [""] * 5
+            rows.append(cells)
+    figures = write_csv(out.with_name(f"{out.stem}-figures.csv"), header, rows)
+    lines = [[key, *cells.values()] for key, cells in settings.items()]
+    return figures, write_csv(out.with_name(f"{out.stem}-settings.csv"), ["setting", *runs], lines)
+
+
+def _text(runs: Mapping[str, Run], tasks: Sequence[TaskRows]) -> str:
+    """The main figures by task and by subset, for a terminal."""
+    others = list(runs)[1:]
+    header = ["task", "modalities", "figure", *runs, *(f"{letter} − A" for letter in others)]
+    rows = []
+    for row in [*_main_rows(tasks), *(row for task in tasks for row in task.subsets)]:
+        cells = [row.task, row.subset, row.style.heading]
+        cells += [numbers.amount(row.values[x].value, row.style) if x in row.values else "–" for x in runs]
+        for letter in others:
+            change = row.changes.get(letter)
+            cells.append(f"{change.text} ({change.span}) {change.conclusion}" if change and change.known else "–")
+        rows.append(cells)
+    names = [f"{letter}  {name}  {runs[letter].folder}" for letter, name in labels(runs).items()]
+    return "\n".join([*names, "", text_table(header, rows, num_left=3)])

@@ -1,0 +1,109 @@
+"""A run folder becomes report.html: one file that opens offline."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+
+from weft.report.bootstrap import Scored
+from weft.report.marks import Scale
+from weft.report.overview import evaluation_facts, overview
+from weft.report.pictures import gallery
+from weft.report.render import render, write_whole
+from weft.report.results import task_tables
+from weft.report.run import Evaluation, Run, read_run
+from weft.report.training import training
+from weft.report.verdict import verdict
+from weft.report.worth import TaskWorth, corruption, subset_rows, task_worth
+
+#: So many dropped samples are listed by name; the rest is in dropped.csv.
+MAX_DROPPED = 50
+NO_TASKS: Mapping[str, Scored] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Samples and cells that were not used: how many per reason, and the first of them by name."""
+
+    total: int
+    by_code: tuple[tuple[str, str, int], ...]
+    rows: tuple[Mapping[str, str], ...]
+    num_more: int
+
+
+def write_report(run: Path, *, tasks: Mapping[str, Scored] = NO_TASKS) -> Path:
+    """Write `report.html` into a run folder and return its path.
+
+    What has not been done yet (no evaluation, no training) is named in the page with the command to run.
+
+    Args:
+        run: the run folder.
+        tasks: the run's tasks by name; with them the differences between subsets get paired intervals, without them
+            they are plain differences.
+
+    Raises:
+        WeftError: it is not a run folder, or one of its files is broken.
+    """
+    content = read_run(run)
+    return write_whole(run / "report.html", render("report.html", _values(content, tasks)))
+
+
+def _values(run: Run, tasks: Mapping[str, Scored]) -> dict[str, object]:
+    evaluation = next(iter(run.evaluations.values()), None)
+    values: dict[str, object] = {
+        "run": run,
+        "created": created(run),
+        "overview": overview(run),
+        "training": training(run),
+        "dropped": _dropped(run),
+        "evaluation": evaluation,
+        "command": str(run.summary.get("command") or "weft train experiment.yaml"),
+    }
+    return values | _scored(run, evaluation, tasks) if evaluation else values
+
+
+def _scored(run: Run, evaluation: Evaluation, tasks: Mapping[str, Scored]) -> dict[str, object]:
+    """What there is to show of the first evaluation, and how the others came out."""
+    worths = [task_worth(evaluation, task, tasks) for task in evaluation.tasks.values()]
+    return {
+        "facts": evaluation_facts(evaluation),
+        "sentences": verdict(evaluation, worths),
+        "worths": worths,
+        "cards": [(worth, _card_scale(worth)) for worth in worths],
+        "subsets": subset_rows(evaluation),
+        "corruptions": [corruption(evaluation, task) for task in evaluation.tasks.values() if task.corruptions],
+        "tables": [task_tables(evaluation, task) for task in evaluation.tasks.values()],
+        "gallery": gallery(evaluation),
+        "other_splits": list(run.evaluations.values())[1:],
+    }
+
+
+def _card_scale(worth: TaskWorth) -> Scale:
+    """Over what a card shows: everything, and each modality left out."""
+    return Scale.over([worth.full, *(one.without for one in worth.modalities)])
+
+
+def created(run: Run) -> str:
+    """When the run was made, for a person."""
+    text = str(run.summary.get("created") or "")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{moment.day} {moment:%B %Y, %H:%M}"
+
+
+def _dropped(run: Run) -> Dropped:
+    reasons = Counter((row.get("code", ""), row.get("split", "")) for row in run.dropped)
+    total = (run.summary.get("data") or {}).get("dropped", len(run.dropped))
+    return Dropped(
+        total=max(int(total) if isinstance(total, (int, float)) and math.isfinite(total) else 0, len(run.dropped)),
+        by_code=tuple((code, split, number) for (code, split), number in reasons.most_common()),
+        rows=run.dropped[:MAX_DROPPED],
+        num_more=max(0, len(run.dropped) - MAX_DROPPED),
+    )
