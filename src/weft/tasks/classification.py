@@ -187,11 +187,11 @@ class Classification(Task):
     def _accuracies(self, truth: np.ndarray, answers: np.ndarray, recalls: np.ndarray) -> dict[str, float]:
         if self.multi_label:
             return {
-                "accuracy": float((truth == answers).mean()),
-                "exact_match": float((truth == answers).all(1).mean()),
+                "accuracy": mean_known((truth == answers).astype(np.float64)),
+                "exact_match": mean_known((truth == answers).all(1).astype(np.float64)),
             }
         return {
-            "accuracy": float((truth & answers).any(1).mean()),
+            "accuracy": mean_known((truth & answers).any(1).astype(np.float64)),
             "balanced_accuracy": mean_known(recalls),
         }
 

@@ -1,0 +1,167 @@
+"""Each registered task with a target, and answers that could not be better: what the contract tests run over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from weft.registry import Part
+from weft.tasks.base import Task
+from weft.tasks.class_label import ClassLabel
+from weft.tasks.classification import Classification
+from weft.tasks.label_map import LabelMap
+from weft.tasks.location import Location
+from weft.tasks.pixel_regression import PixelRegression
+from weft.tasks.pixel_values import PixelValues
+from weft.tasks.points import Points
+from weft.tasks.segmentation import Segmentation
+from weft.types import Features, FeatureSpec
+
+SIZE = (32, 48)
+ROWS = 4
+SPEC = FeatureSpec("grid", 16, (8, 12, 16), (4, 8, 16))
+
+
+class Finest(nn.Module):
+    """A decoder that hands on the finest level."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        super().__init__()
+        self.out_channels, self.output_stride = spec.channels[0], spec.strides[0]
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, pyramid: tuple[Tensor, ...]) -> Tensor:
+        return pyramid[0] * self.scale
+
+
+@dataclass(frozen=True)
+class FinestPart(Part):
+    """The decoder above, without registering it for everyone."""
+
+    def __call__(self, *context: FeatureSpec, **more: object) -> Finest:
+        return Finest(*context)
+
+
+DECODER = FinestPart("decoder", "finest")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task to try.
+
+    Attributes:
+        type: its registered name.
+        build: makes it, a new one each time.
+        target: makes (ROWS, ...) targets as collated.
+        perfect: the prediction for a target that cannot be better.
+        best: figures of such a prediction.
+    """
+
+    type: str
+    build: Callable[[], Task]
+    target: Callable[[], Tensor]
+    perfect: Callable[[Tensor], Tensor]
+    best: dict[str, float]
+
+
+def features(num_rows: int = ROWS, seed: int = 0) -> Features:
+    """Random features at `SPEC` of images of `SIZE`."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [
+        (num_rows, c, -(-SIZE[0] // s), -(-SIZE[1] // s)) for c, s in zip(SPEC.channels, SPEC.strides, strict=True)
+    ]
+    return Features.of_pyramid([torch.randn(shape, generator=generator) for shape in shapes])
+
+
+def _labels() -> Tensor:
+    labels = torch.randint(0, 5, (ROWS, *SIZE), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    labels[:, :3] = 255
+    return labels
+
+
+def _one_hot(labels: Tensor) -> Tensor:
+    known = torch.where(labels == 255, 0, labels.long())
+    return nn.functional.one_hot(known, 5).movedim(-1, 1).float()
+
+
+def _values() -> Tensor:
+    values = 1 + torch.rand(ROWS, 1, *SIZE, generator=torch.Generator().manual_seed(2)) * 4
+    values[..., :5] = 0
+    return values
+
+
+def _points(num_points: int) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    points = torch.rand(ROWS, num_points, 3, generator=generator) * torch.tensor([SIZE[1], SIZE[0], 1.0])
+    points[..., 2] = 1
+    points[1, :2] = 0
+    return points
+
+
+def _boxes() -> Tensor:
+    low = _points(2)
+    low[..., :2] *= 0.5
+    high = low.clone()
+    high[..., :2] = (high[..., :2] + 8) * low[..., 2:]
+    return torch.stack([low, high], 2).flatten(1, 2)
+
+
+_FACTS = {"mean": 3.0, "std": 1.2, "low": 0.9, "high": 5.5}
+_VIEWS = {"fused": SPEC}
+
+CASES = {
+    "segmentation": Case(
+        "segmentation",
+        lambda: Segmentation(_VIEWS, LabelMap({}, num_classes=5), decoder=DECODER),
+        _labels,
+        _one_hot,
+        {"mIoU": 1, "pixel_accuracy": 1, "mean_class_accuracy": 1, "IoU/3": 1},
+    ),
+    "classification": Case(
+        "classification",
+        lambda: Classification(_VIEWS, ClassLabel({"classes": ["a", "b", "c"]})),
+        lambda: torch.tensor([0, 2, 1, 2]),
+        lambda target: nn.functional.one_hot(target, 3).float(),
+        {"accuracy": 1, "balanced_accuracy": 1, "F1_macro": 1, "AUROC_macro": 1, "average_precision/c": 1},
+    ),
+    "classification of many labels": Case(
+        "classification",
+        lambda: Classification(_VIEWS, ClassLabel({"classes": ["a", "b", "c"]}, multi_label=True), hidden=8),
+        lambda: torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 0]]),
+        lambda target: target,
+        {"accuracy": 1, "exact_match": 1, "F1_macro": 1, "average_precision_macro": 1},
+    ),
+    "location of points": Case(
+        "location",
+        lambda: Location(_VIEWS, Points({"points": ["p", "q", "r"]}), width=16),
+        lambda: _points(3),
+        lambda target: target,
+        {"MAE": 0, "RMSE": 0, "MAE/q": 0, "visibility_accuracy": 1},
+    ),
+    "location of boxes": Case(
+        "location",
+        lambda: Location(_VIEWS, Points({"points": ["p", "q"]}, kind="boxes"), width=16),
+        _boxes,
+        lambda target: target,
+        {"MAE": 0, "box_IoU": 1, "visibility_accuracy": 1},
+    ),
+    "pixel_regression": Case(
+        "pixel_regression",
+        lambda: PixelRegression(_VIEWS, PixelValues(_FACTS), decoder=DECODER),
+        _values,
+        lambda target: target,
+        {"MAE": 0, "RMSE": 0, "abs_rel": 0, "delta_1.25": 1, "PSNR": float("inf")},
+    ),
+    "pixel_regression of ratios": Case(
+        "pixel_regression",
+        lambda: PixelRegression(
+            _VIEWS, PixelValues(_FACTS), decoder=DECODER, loss=Part("loss", "scale_invariant"), output="positive"
+        ),
+        _values,
+        lambda target: target,
+        {"MAE": 0, "delta_1.25": 1},
+    ),
+}
