@@ -56,7 +56,9 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.place.text, ".".join(self.path), self.message) if part)
+        text = ": ".join(part for part in (self.place.text, ".".join(self.path), self.message) if part)
+        # what a file holds must not reach the terminal as control codes
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass
@@ -118,7 +120,8 @@ def from_text(text: str, at: Callable[[int], Place], problems: list[Problem]) ->
         return _Reader(yaml.parse(text, Loader=yaml.SafeLoader), at, problems).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = " ".join(part for part in (error.context, error.problem) if part)
+        began = f"{error.context} (line {error.context_mark.line + 1})" if error.context_mark else error.context
+        said = " ".join(part for part in (began, error.problem) if part)
         problems.append(Problem(at(mark.line + 1 if mark else 0), (), f"not YAML: {said}{_yaml_hint(said)}"))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -152,7 +155,9 @@ def from_plain(value: Any, place: Place, depth: int = 0) -> Node:
         return Entries(place, {str(name): from_plain(item, place, depth + 1) for name, item in value.items()})
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return Items(place, [from_plain(item, place, depth + 1) for item in value])
-    return Broken(place, f"a {type(value).__name__} was given; allowed: text, numbers, lists and mappings")
+    return Broken(
+        place, f"an object of type {type(value).__name__} was given; allowed: text, numbers, lists and mappings"
+    )
 
 
 def override(tree: Node, assignment: str, number: int, problems: list[Problem]) -> Node:

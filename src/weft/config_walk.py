@@ -71,7 +71,7 @@ class Walk:
             given = {option: from_plain(value, node.place) for option, value in default.items() if option != "type"}
             entries, name = {**given, **entries}, default_name
         elif isinstance(name_node, Broken):
-            return INVALID
+            return self.value(name_node, schema, (*path, tag))
         else:
             name = name_node.value if isinstance(name_node, Scalar) else None
         if name not in names:

@@ -21,11 +21,11 @@ def help_of(part: Callable[..., Any]) -> dict[str, str]:
     """{option: help} of the `Args:` section of a docstring; a class adds to those of its bases."""
     found: dict[str, str] = {}
     for source in reversed(part.__mro__) if inspect.isclass(part) else [part]:
-        found |= _arguments(source.__doc__ or "")
+        found |= arguments_of(source.__doc__ or "")
     return found
 
 
-def _arguments(docstring: str) -> dict[str, str]:
+def arguments_of(docstring: str) -> dict[str, str]:
     """{name: text} of an `Args:` section: entries indented by four, their further lines by more."""
     found: dict[str, str] = {}
     names: list[str] = []
