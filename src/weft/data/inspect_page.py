@@ -27,7 +27,8 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem aut
 table { border-collapse: collapse; margin: .5rem 0 1.5rem } td, th { padding: .2rem .8rem .2rem 0; text-align: left }
 th { border-bottom: 1px solid #999 } td.number { text-align: right; font-variant-numeric: tabular-nums }
 .bar { display: inline-block; height: .7rem; background: #4a7ba6; vertical-align: middle }
-.fault, .warning { border-left: 4px solid #b3261e; padding-left: .8rem } .warning { border-color: #d9a400 } img { max-width: 100% }
+.fault, .warning { border-left: 4px solid #b3261e; padding-left: .8rem }
+.warning { border-color: #d9a400 } img { max-width: 100% }
 </style>
 <h1>{{ found.name }}: the data</h1>
 <p>{% for split, count in found.counts.items() %}{{ split }} {{ count }}{{ ", " if not loop.last }}{% endfor %} samples.
