@@ -142,6 +142,37 @@ class Data:
         except BadCell as error:
             raise DataFault(str(error), code=error.code) from error
 
+    def ids(self, split: str) -> list[str]:
+        """The sample ids of a split, in order."""
+        return [self.manifest.id(int(row)) for row in self._split_rows(split)]
+
+    def select(self, split: str, ids: Iterable[str]) -> Iterator[Sample]:
+        """Some samples of a split, in the order of `ids`; those that cannot be used are left out."""
+        rows = {self.manifest.id(int(row)): int(row) for row in self._split_rows(split)}
+        for sample in ids:
+            found = self._reader[Key(rows[sample])]
+            if isinstance(found, Sample):
+                yield found
+
+    def collate(self, samples: Iterable[Sample], *, multiple: int = 1) -> Batch:
+        """Samples as a batch, padded to a multiple of `multiple` pixels."""
+        return collate(list(samples), self.modalities, self.targets, multiple=multiple)
+
+    def column(self, split: str, name: str) -> dict[str, str]:
+        """{sample id: what it has in a column of the manifest, as text} of a split."""
+        rows = self._split_rows(split)
+        values = self.manifest.take(rows).values(name).to_pylist()
+        return {self.manifest.id(int(row)): str(value) for row, value in zip(rows, values, strict=True)}
+
+    def groups(self, split: str) -> dict[str, str] | None:
+        """{sample id: group} where the samples belong together in groups, else None."""
+        name = self._config.group or self.manifest.group
+        return self.column(split, name) if name is not None and name in self.manifest.names else None
+
+    def subgroups(self, split: str) -> dict[str, dict[str, str]]:
+        """{column: {sample id: value}} of the columns that results are broken down by."""
+        return {name: self.column(split, name) for name in self._config.subgroups if name in self.manifest.names}
+
     def _split_rows(self, split: str) -> np.ndarray:
         if split not in self._rows:
             raise DataFault(f"there is no split {split!r}; there are {', '.join(self._rows)}", code="no-split")

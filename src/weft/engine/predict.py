@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from weft import registry
+from weft.data.manifest import Manifest
 from weft.engine.loading import LoadedRun, load_run
 from weft.engine.pictures import answer_sample, row_of
 from weft.errors import WeftError
@@ -29,10 +32,8 @@ class Predictor:
     """
 
     def __init__(self, run: Path | str, *, checkpoint: str = "best", device: str | None = None) -> None:
-        from weft.data.manifest import Manifest
-
         # no data set is opened: what was fitted in training is all that is needed
-        self._loaded = load_run(run, checkpoint=checkpoint, device=device, manifest=Manifest.empty())
+        self._loaded = load_run(run, checkpoint=checkpoint, device=device, manifest=_no_samples())
 
     @property
     def loaded(self) -> LoadedRun:
@@ -93,7 +94,7 @@ def predict(
         loaded = predictor.loaded
         samples = iter([loaded.data.sample_from(inputs)])
     else:
-        table = None if manifest is None else _table(Path(manifest))
+        table = None if manifest is None else _read_table(Path(manifest))
         loaded = load_run(run, checkpoint=checkpoint, overrides=overrides, manifest=table, echo=progress)
         samples = loaded.data.samples(split or "predict")
     folder = Path(out) if out is not None else loaded.run.path / "predictions"
@@ -116,7 +117,11 @@ def predict(
     return folder
 
 
-def _table(path: Path) -> Any:
-    from weft.data.formats.table import read_for_prediction
+def _read_table(path: Path) -> Manifest:
+    """A table of samples to predict, whatever splits it names."""
+    table = registry.Part("format", "table", {"root": str(path.parent), "file": path.name})().manifest()
+    return table.with_split(["predict"] * len(table))
 
-    return read_for_prediction(path)
+
+def _no_samples() -> Manifest:
+    return Manifest(pa.table({"id": pa.array([], pa.string()), "split": pa.array([], pa.string())}), Path.cwd(), {})
