@@ -137,9 +137,13 @@ class Model(nn.Module):
             return Prediction(none.new_zeros(len(none), dtype=torch.float32), torch.zeros_like(none))
         predictions = {}
         for view, view_logits in logits.items():
-            rows = task.predict(view_logits)
-            full = rows.new_zeros(len(present[view]), *rows.shape[1:])
-            predictions[view] = full.index_copy(0, present[view].nonzero().squeeze(1), rows)
+            rows, here = task.predict(view_logits), present[view]
+            if not bool(here.all()):  # dense answers are large: no copy where all rows are there
+                full = rows.new_zeros(len(here), *rows.shape[1:])
+                rows = full.index_copy(0, here.nonzero().squeeze(1), rows)
+            predictions[view] = rows
         seen = {view: present[view] for view in predictions}
         answered = torch.stack(list(seen.values())).any(0)
+        if len(self.over) == 1:  # nothing to combine
+            return Prediction(predictions[self.over[0]], answered)
         return Prediction(self.decision(predictions, seen), answered)

@@ -10,7 +10,7 @@ import numpy as np
 from weft import registry
 from weft.data import geometry
 from weft.data.manifest import Manifest
-from weft.errors import DataFault
+from weft.errors import ConfigError, DataFault
 from weft.experiment import DataConfig, Experiment
 from weft.modalities.base import BadCell, Field, Modality
 
@@ -70,7 +70,10 @@ class Fitter:
     ) -> Any:
         declared = self._manifest.columns[column].facts if column in self._manifest.columns else {}
         facts = {**declared, **saved.get(name, {})}
-        field = part(facts, **options)
+        try:
+            field = part(facts, **options)
+        except ValueError as error:
+            raise ConfigError([f"{name}: {error}"]) from error
         if name in saved or not field.wants_fit:
             return field
         num_values = num_images if field.geometry.kind in ("image", "label") else _FIT_CELLS

@@ -144,8 +144,10 @@ def _record(model: Model, batch: Batch, answers: Mapping[str, Prediction], parts
         rows = labelled & prediction.answered
         ids = [sample for sample, row in zip(batch.ids, rows.tolist(), strict=True) if row]
         if ids:
-            task = model.tasks[name]
-            parts[name].append(task.records(prediction.value[rows], batch.targets[name][rows[labelled]], ids))
+            value, target = prediction.value, batch.targets[name]
+            if len(ids) < len(batch):  # dense answers are large: no copy where all rows are scored
+                value, target = value[rows], target[rows[labelled]]
+            parts[name].append(model.tasks[name].records(value, target, ids))
 
 
 def _add_losses(
