@@ -23,14 +23,14 @@ _PUBLIC = {
     "build_data": "weft.data.pipeline",
     "build_model": "weft.engine.build",
     "check": "weft.engine.check",
-    "compare": "weft.report.compare",
+    "compare": "weft.engine.reporting",
     "evaluate": "weft.engine.evaluate",
     "load_experiment": "weft.config",
     "load_run": "weft.engine.loading",
     "predict": "weft.engine.predict",
     "register": "weft.registry",
-    "report": "weft.report.page",
     "train": "weft.engine.train",
+    "write_report": "weft.engine.reporting",  # not `report`: importing the package of that name would hide it
 }
 
 __all__ = [*_PUBLIC, "__version__"]

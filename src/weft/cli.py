@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from weft.errors import WeftError
+from weft.errors import DataFault, WeftError
 
 _EXIT_CODES = """\
 \b
@@ -55,14 +55,14 @@ def demo(overrides: tuple[str, ...], quiet: bool) -> None:
 
     from weft.config import load_experiment
     from weft.engine.evaluate import evaluate
+    from weft.engine.reporting import write_report
     from weft.engine.train import train
-    from weft.report.page import report
 
     with as_file(files("weft") / "demo.yaml") as file:
         experiment = load_experiment(file, overrides)
     run = train(experiment, progress=not quiet)
     evaluate(run, progress=not quiet)
-    page = report(run)
+    page = write_report(run)
     click.echo(f"\nThe report is {page}\n\nNext:")
     for line in (f"weft evaluate {run} --without depth", "weft list", "weft init DIR   # a folder of your own data"):
         click.echo(f"  {line}")
@@ -244,33 +244,42 @@ def report(run: Path) -> None:
     Example:
       weft report runs/rooms/20260102-101500
     """
-    from weft.report import page
+    from weft.engine import reporting
 
-    click.echo(str(page.report(run)))
+    click.echo(str(reporting.write_report(run)))
 
 
 @commands.command(short_help="Set runs side by side.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-def compare(runs: tuple[Path, ...]) -> None:
-    """Write a page that sets evaluated runs side by side.
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="The page; by default beside the first run."
+)
+def compare(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Set evaluated runs beside the first of them, with paired intervals: a page and tables.
 
     \b
-    Example:
+    Examples:
       weft compare runs/rgb/20260102-101500 runs/rgbd/20260102-120000
+      weft compare RUN RUN RUN --out compared.html
     """
     if len(runs) < 2:
         raise click.UsageError("give two runs at least")
-    from weft.report import compare as comparison
+    from weft.engine import reporting
 
-    click.echo(str(comparison.compare(runs)))
+    compared = reporting.compare(runs, out=out)
+    click.echo(f"{compared.text}\n\n{compared.page}")
 
 
 @commands.command(short_help="Read all data once and tell what is in it.")
 @_FILE
 @_OVERRIDES
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for pictures of samples.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for a page with pictures of samples."
+)
 def data(file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
     """Read and decode all data once: counts, class balance, faults, pictures of samples.
+
+    Exit code 3 where training would refuse something.
 
     \b
     Examples:
@@ -282,7 +291,10 @@ def data(file: Path, overrides: tuple[str, ...], out: Path | None) -> None:
     experiment = load_experiment(file, overrides)
     from weft.data.inspect import inspect
 
-    click.echo(str(inspect(experiment, out)))
+    found = inspect(experiment, out)
+    click.echo(str(found))
+    if not found.ok:
+        raise click.exceptions.Exit(DataFault.exit_code)
 
 
 @commands.command("list", short_help="List the parts and their options.")
