@@ -15,7 +15,7 @@ import numpy as np
 from weft.data.checks import check_columns, check_labels, field_notes, missing_notes, usable_rows
 from weft.data.dataset import BadColumn, Source, common_size
 from weft.data.fit import Fitter
-from weft.data.inspect_page import write_page, write_pictures
+from weft.data.inspect_page import write_faults, write_page, write_pictures
 from weft.data.inspection import Fault, Figures, Inspection, class_names, totals
 from weft.data.manifest import Manifest
 from weft.data.rasterfile import header, open_raster
@@ -33,12 +33,12 @@ _AHEAD = 16
 Progress = Callable[[int, int], None]
 
 
-def inspect(experiment: Experiment, out: Path | str, *, progress: Progress | None = None) -> Inspection:
+def inspect(experiment: Experiment, out: Path | str | None = None, *, progress: Progress | None = None) -> Inspection:
     """Read every cell that an experiment uses, with the experiment's own modalities and targets.
 
     Args:
         experiment: whose data is looked at.
-        out: folder for `index.html`, `faults.csv` and pictures of samples; it is made.
+        out: folder for `index.html`, `faults.csv` and pictures of samples; it is made. None: nothing is written.
         progress: told (samples done, samples in all) now and then.
 
     Returns:
@@ -57,19 +57,18 @@ def inspect(experiment: Experiment, out: Path | str, *, progress: Progress | Non
     except DataFault as error:
         faults.append(Fault(error.code, "train", "", "", str(error)))
     sources = _sources(experiment, manifest, faults)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    found = Inspection(
-        experiment.name, {split: len(manifest.split(split)) for split in manifest.splits}, folder, faults=faults
-    )
+    counts = {split: len(manifest.split(split)) for split in manifest.splits}
+    found = Inspection(experiment.name, counts, None if out is None else Path(out), faults=faults)
     found.notes += manifest.notes
     _whole(experiment, manifest, found)
     _read_all(manifest, sources, found, progress)
     found.classes = {name: names for name, source in sources.items() if (names := class_names(source.field))}
     found.notes += _said(found, sources)
-    found.pictures = write_pictures(manifest, sources, folder)
-    found.write_faults()
-    write_page(found)
+    if found.folder is not None:
+        found.folder.mkdir(parents=True, exist_ok=True)
+        found.pictures = write_pictures(manifest, sources, found.folder)
+        write_faults(found, found.folder / "faults.csv")
+        write_page(found, found.folder / "index.html")
     return found
 
 

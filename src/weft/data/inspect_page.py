@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -55,12 +56,26 @@ th { border-bottom: 1px solid #999 } td.number { text-align: right; font-variant
 """
 
 
-def write_page(found: Inspection) -> Path:
-    """`index.html`; whatever stands in names and messages is escaped."""
-    path = found.folder / "index.html"
+def write_page(found: Inspection, path: Path) -> None:
+    """All of it as HTML; whatever stands in names and messages is escaped."""
     template = Environment(autoescape=True).from_string(_PAGE)
     path.write_text(template.render(found=found), encoding="utf-8")
-    return path
+
+
+def write_faults(found: Inspection, path: Path) -> None:
+    """A row of CSV for each fault and warning."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["level", "code", "split", "id", "column", "message"])
+        for (level, column, code), faults in found.grouped().items():
+            for fault in faults:
+                row = (level, code, fault.split, fault.id, column, fault.message)
+                writer.writerow([_harmless(cell) for cell in row])
+
+
+def _harmless(cell: str) -> str:
+    """Text that a spreadsheet does not take for a formula."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def write_pictures(manifest: Manifest, sources: Mapping[str, Source], folder: Path) -> dict[str, str]:

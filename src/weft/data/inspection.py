@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,7 +82,7 @@ class Figures:
 
 @dataclass
 class Inspection:
-    """All that was found.
+    """All that was found; as text it is for a terminal.
 
     Attributes:
         name: of the experiment.
@@ -93,13 +92,13 @@ class Inspection:
         faults: what training would refuse.
         warnings: what it would warn of.
         notes: what is worth knowing.
-        folder: where the page, the list of faults and the pictures are.
+        folder: where the page, the list of faults and the pictures are; None: nowhere.
         pictures: {split: file of sample pictures, relative to the folder}.
     """
 
     name: str
     counts: dict[str, int]
-    folder: Path
+    folder: Path | None
     figures: dict[str, dict[str, Figures]] = field(default_factory=dict)
     classes: dict[str, Sequence[str]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -112,9 +111,7 @@ class Inspection:
         """Whether there is no fault."""
         return not self.faults
 
-    @property
-    def text(self) -> str:
-        """The whole for a terminal."""
+    def __str__(self) -> str:
         return "\n".join(self._lines())
 
     def grouped(self) -> dict[tuple[str, str, str], list[Fault]]:
@@ -124,18 +121,6 @@ class Inspection:
             for fault in found:
                 groups[level, fault.column, fault.code].append(fault)
         return dict(sorted(groups.items(), key=lambda pair: (pair[0][0], -len(pair[1]))))
-
-    def write_faults(self) -> Path:
-        """`faults.csv` with a row for each fault and warning."""
-        path = self.folder / "faults.csv"
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["level", "code", "split", "id", "column", "message"])
-            for (level, column, code), found in self.grouped().items():
-                for fault in found:
-                    row = (level, code, fault.split, fault.id, column, fault.message)
-                    writer.writerow([harmless(cell) for cell in row])
-        return path
 
     def rows(self) -> Iterator[tuple[str, str, str, str, str]]:
         """(column, split, cells, sizes, values) for the table of columns."""
@@ -171,14 +156,13 @@ class Inspection:
             for fault in found[:_SHOWN]:
                 yield f"  {' '.join(part for part in (fault.split, fault.id) if part)}: {fault.message}"
             if len(found) > _SHOWN:
-                yield f"  and {len(found) - _SHOWN} more in {self.folder / 'faults.csv'}"
+                yield f"  and {len(found) - _SHOWN} more, all of them in {self._file('faults.csv')}"
         yield "no faults" if self.ok else f"{len(self.faults)} faults"
-        yield f"page: {self.folder / 'index.html'}"
+        if self.folder is not None:
+            yield f"page: {self._file('index.html')}"
 
-
-def harmless(cell: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    def _file(self, name: str) -> str:
+        return f"{name} (where --out says)" if self.folder is None else str(self.folder / name)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -1,0 +1,274 @@
+"""`weft init`: look at a folder, guess how it is laid out and what its columns are, and write it down to be checked."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from weft.data.guess_column import ColumnGuess, of_cells, of_files
+from weft.data.listing import by_stem, folder
+from weft.data.manifest import SPLITS, usual_split
+from weft.data.tablefile import read_table
+from weft.errors import DataFault
+
+#: Endings of tables that are looked at.
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+#: Columns whose equal values usually belong together.
+_GROUPS = ("patient", "patient_id", "subject", "subject_id", "scene", "group", "site", "drive", "sequence")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A configuration and why it is as it is.
+
+    Attributes:
+        config_text: YAML, with the reasons in front as comments.
+        reasons: one line each.
+    """
+
+    config_text: str
+    reasons: list[str]
+
+
+@dataclass
+class _Layout:
+    """How the data is laid out."""
+
+    format: dict[str, Any]
+    columns: dict[str, ColumnGuess]
+    reasons: list[str] = field(default_factory=list)
+    group: str | None = None
+
+
+def guess(path: Path | str) -> Guess:
+    """Guess an experiment for a folder of data. Nothing is written.
+
+    Args:
+        path: the folder: a table with paths in it, class folders, or parallel folders.
+
+    Raises:
+        DataFault: nothing in it is known, or there is nothing to learn.
+    """
+    root = folder(path)
+    looks: tuple[Callable[[Path], _Layout | None], ...] = (_known, _table, _class_folders, _parallel)
+    layout = next((found for look in looks if (found := look(root)) is not None), None)
+    if layout is None:
+        raise DataFault(
+            f"{root} has neither a table (.csv, .tsv, .jsonl, .parquet) with paths of files in it, nor folders of "
+            "pictures that are classes or are paired by name; see docs/data-formats.md for the layouts that are read",
+            code="no-layout",
+        )
+    layout.format["root"] = str(path)
+    reasons = [*layout.reasons, *(f"{name}: {column.reason}" for name, column in layout.columns.items())]
+    return _written(root, layout, reasons)
+
+
+def _known(root: Path) -> _Layout | None:
+    """The layouts of public data sets that have a format of their own."""
+    raster, depth = ColumnGuess("image", "pictures"), ColumnGuess("depth", "depth in the data set's own unit")
+    label = ColumnGuess("label", "label maps with the data set's own classes")
+    if all((root / name).is_dir() for name in ("image", "depth", "label")) and (root / "classes.csv").is_file():
+        reason = "image/, depth/, label/ and classes.csv: laid out as nyuv2"
+        return _Layout({"format": "nyuv2"}, {"image": raster, "depth": depth, "label": label}, [reason])
+    if (root / "train").is_dir() and (root / "trainannot").is_dir():
+        return _Layout(
+            {"format": "camvid"}, {"image": raster, "label": label}, ["train/ and trainannot/: laid out as camvid"]
+        )
+    return None
+
+
+def _table(root: Path) -> _Layout | None:
+    """The table with the most columns that are paths of files."""
+    best: _Layout | None = None
+    most = 0
+    for path in sorted(entry for entry in root.iterdir() if entry.suffix.lower() in _TABLES):
+        try:
+            layout = _of_table(root, path)
+        except DataFault as error:
+            raise DataFault(f"{path.name} looks like the table of samples, but: {error}", code=error.code) from error
+        rasters = sum(column.is_input for column in layout.columns.values())
+        if rasters > most:
+            best, most = layout, rasters
+    return best
+
+
+def _of_table(root: Path, path: Path) -> _Layout:
+    delimiter = _delimiter(path)
+    table = read_table(path, delimiter=delimiter)
+    layout = _Layout({"format": "table", "file": path.name}, {}, [f"{path.name}: a table of {table.num_rows} rows"])
+    if delimiter is not None:
+        layout.format["delimiter"] = delimiter
+    names = list(table.column_names)
+    for option, found in (("id", _id_column(table)), ("split", _split_column(table))):
+        if found is not None:
+            names.remove(found)
+            layout.reasons.append(f"{found}: taken as the column of the {option}s")
+            if found != option:
+                layout.format[option] = found
+    for name in names:
+        if name.lower() in _GROUPS and layout.group is None:
+            layout.group = name
+            layout.reasons.append(f"{name}: rows with the same one are taken to belong together (data.group)")
+            continue
+        layout.columns[name] = of_cells(table.column(name), root)
+    declared = {name: column.declared for name, column in layout.columns.items() if column.declared}
+    if declared:
+        layout.format["columns"] = declared
+    return layout
+
+
+def _delimiter(path: Path) -> str | None:
+    """The delimiter of a CSV file where it is not the usual one: the most frequent in its first line."""
+    if path.suffix.lower() != ".csv":
+        return None
+    with path.open("rb") as file:
+        line = file.readline(65536)
+    counts = {mark: line.count(mark.encode()) for mark in (",", ";", "\t", "|")}
+    most = max(counts, key=lambda mark: counts[mark])
+    return most if most != "," and counts[most] else None
+
+
+def _id_column(table: pa.Table) -> str | None:
+    for name in table.column_names:
+        if name.lower() in ("id", "name", "sample", "sample_id", "uid", "key"):
+            cells = table.column(name)
+            if cells.null_count == 0 and len(cells.unique()) == len(cells):
+                return str(name)
+    return None
+
+
+def _split_column(table: pa.Table) -> str | None:
+    """A column all of whose values are names of splits."""
+    for name in table.column_names:
+        cells = table.column(name)
+        if cells.null_count or not pa.types.is_string(cells.type):
+            continue
+        found = cells.unique().to_pylist() if len(cells.slice(0, 1000).unique()) <= 6 else []
+        if found and all(usual_split(value) in SPLITS for value in found) and name.lower() != "id":
+            return str(name)
+    return None
+
+
+def _class_folders(root: Path) -> _Layout | None:
+    """Folders of pictures that share no names: classes."""
+    splits = [name for name in _folders(root) if usual_split(name) in SPLITS]
+    base = root / splits[0] if splits else root
+    pictures = {name: by_stem(base / name) for name in _folders(base)}
+    pictures = {name: files for name, files in pictures.items() if files}
+    if len(pictures) < 2 or len(_endings(pictures)) > 1:
+        return None
+    counts = ", ".join(f"{name} {len(files)}" for name, files in list(pictures.items())[:6])
+    some = [base / name / file for name, files in pictures.items() for file in list(files.values())[:3]]
+    columns = {
+        "image": of_files(some, name="image"),
+        "label": ColumnGuess("class", f"{len(pictures)} folders that share no file names are classes: {counts}"),
+    }
+    reasons = [f"{' and '.join(splits)}: folders named as splits"] if splits else []
+    return _Layout({"format": "folder"}, columns, reasons)
+
+
+def _parallel(root: Path) -> _Layout | None:
+    """Folders whose files have the same names: columns."""
+    splits = [name for name in _folders(root) if usual_split(name) in SPLITS]
+    base = root / splits[0] if splits else root
+    pictures: dict[str, list[Path]] = {}
+    stems: dict[str, dict[str, str]] = {}
+    for name in _folders(base):
+        inside = next((part for part in _folders(base / name) if usual_split(part) in SPLITS), "")
+        files = by_stem(base / name / inside)
+        if files:
+            stems[name] = files
+            pictures[name] = [base / name / inside / file for file in files.values()]
+    if not pictures:
+        return None
+    endings = _endings(stems)
+    layout = _Layout({"format": "folder", "columns": {}}, {})
+    layout.reasons.append(f"{', '.join(endings)}: folders whose files have the same names are columns, paired by name")
+    for name, ending in endings.items():
+        column = layout.columns[name] = of_files(pictures[name], name=name)
+        where = f"{name}/*{ending}{pictures[name][0].suffix}" if ending else name
+        layout.format["columns"][name] = {"folder": where, **column.declared} if column.declared else where
+    lists = {split: f"{split}.txt" for split in SPLITS if (root / f"{split}.txt").is_file()}
+    if lists and not splits:
+        layout.format["lists"] = lists
+        layout.reasons.append(f"{', '.join(lists.values())}: lists of the splits")
+    return layout
+
+
+def _endings(folders: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """{folder: what its names have after those of the largest folder}, of the folders that are paired with it."""
+    largest = max(folders, key=lambda name: len(folders[name]))
+    endings = {largest: ""}
+    for name, files in folders.items():
+        if name == largest:
+            continue
+        example = next(iter(files))
+        start = max((stem for stem in folders[largest] if example.startswith(stem)), key=len, default=None)
+        if start is None:
+            start = next((stem for stem in files if stem in folders[largest]), None)
+            ending = ""
+        else:
+            ending = example[len(start) :]
+        partners = {f"{stem}{ending}" for stem in folders[largest]}
+        if start is not None and len(partners & set(files)) > 0.5 * len(files):
+            endings[name] = ending
+    return {name: endings[name] for name in folders if name in endings}
+
+
+def _folders(path: Path) -> list[str]:
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _written(root: Path, layout: _Layout, reasons: list[str]) -> Guess:
+    """The configuration of a layout."""
+    inputs = {name: column for name, column in layout.columns.items() if column.is_input}
+    targets = {name: column for name, column in layout.columns.items() if column.task}
+    if not targets and len(inputs) > 1 and any(column.kind == "depth" for column in inputs.values()):
+        depth = next(name for name, column in inputs.items() if column.kind == "depth")
+        targets[depth] = ColumnGuess("depth", "", task={"type": "pixel_regression"})
+        del inputs[depth]
+        reasons.append(f"{depth}: no labels were found, so the task is to tell it from the rest")
+    if not inputs or not targets:
+        lacking = (
+            "nothing that can be an input (pictures or depth)" if not inputs else "nothing to learn (labels, depth)"
+        )
+        said = "".join(f"\n  {reason}" for reason in reasons)
+        raise DataFault(f"{root} has {lacking}; what was found:{said}", code="no-layout")
+    data: dict[str, Any] = dict(layout.format)
+    sizes = [column.size for column in inputs.values() if column.size]
+    if sizes:
+        data["size"] = list(max(sizes))
+        reasons.append(f"size {data['size']}: pictures differ in size or are large; the model sees them at this size")
+    if layout.group:
+        data["group"] = layout.group
+        data["validation"] = {"by": "group"}
+    tree: dict[str, Any] = {"name": _name(root.resolve().name), "data": data, "modalities": {}, "tasks": {}}
+    encoder = {"type": "timm", "name": "resnet18", "pretrained": False}
+    for column, known in inputs.items():
+        entry: dict[str, Any] = {"type": known.kind, **known.options, "encoder": dict(encoder)}
+        tree["modalities"][_name(column)] = entry if _name(column) == column else {**entry, "column": column}
+    for column, known in targets.items():
+        task = dict(known.task or {})
+        tree["tasks"][_name(column)] = task if _name(column) == column else {**task, "target": column}
+    if len(inputs) > 1:
+        tree["fusion"] = "concat"
+    reasons.append("encoders: resnet18 from random weights; `pretrained: true` fetches weights and usually does better")
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    header = "".join(f"# {line}\n" for reason in reasons for line in reason.splitlines())
+    return Guess(
+        f"# Guessed from the files; check every line, then: weft check FILE, weft data FILE\n{header}{text}", reasons
+    )
+
+
+def _name(column: str) -> str:
+    """A name for a modality, task or experiment: letters, digits and underscores."""
+    return re.sub(r"\W+", "_", column).strip("_") or "data"

@@ -1,0 +1,243 @@
+"""What a column is, judged by some of its cells or files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from weft.data.declared import SEPARATOR
+from weft.data.listing import RASTERS
+from weft.data.rasterfile import Raster, open_raster
+from weft.modalities.base import BadCell
+
+#: Files that are opened, and cells that are looked at.
+_FILES = 24
+_CELLS = 1000
+
+#: A single-channel file with at most this many different values is taken for labels.
+_LABEL_VALUES = 40
+
+#: Class names of a column are few: at most so many, and repeated.
+_MAX_CLASSES = 200
+
+#: Longest side that pictures are used at.
+_LARGEST = 512
+
+
+@dataclass(frozen=True)
+class ColumnGuess:
+    """What a column seems to be.
+
+    Attributes:
+        kind: image, depth, label, class, labels, points, number, text, path.
+        reason: why.
+        declared: what the data format must be told of it.
+        options: of the modality.
+        task: {type, options} where it is something to learn.
+        size: (height, width) to bring pictures to, where theirs differ or are large.
+    """
+
+    kind: str
+    reason: str
+    declared: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] | None = None
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        tasks = {"label": "segmentation", "class": "classification"}
+        if self.task is None and self.kind in tasks:
+            object.__setattr__(self, "task", {"type": tasks[self.kind]})
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it can be a modality."""
+        return self.kind in ("image", "depth")
+
+
+def of_cells(cells: pa.ChunkedArray, root: Path) -> ColumnGuess:
+    """Judge a column of a table."""
+    given = cells.drop_null().slice(0, _CELLS).to_pylist()
+    if not given:
+        return ColumnGuess("text", "empty everywhere; left out")
+    texts = [value for value in given if isinstance(value, str)]
+    there = [root / text for text in texts if len(text) < 1000 and _is_file(root, text)]
+    if len(there) > 0.5 * len(given):
+        share = f"{100 * len(there) / len(given):.0f} % of its values are files"
+        guess = of_files(there, name=there[0].parent.name) if there[0].suffix.lower() in RASTERS else None
+        if guess is None:
+            return ColumnGuess("path", f"{share} ({there[0].suffix}), of a kind that is not guessed; left out")
+        return ColumnGuess(
+            guess.kind, f"{share}; {guess.reason}", guess.declared, guess.options, guess.task, guess.size
+        )
+    if not texts and isinstance(given[0], list):
+        return _of_lists(given)
+    if texts and _is_json(texts):
+        return ColumnGuess(
+            "points", "lists of numbers as JSON are taken for points [x, y, visible]", task={"type": "location"}
+        )
+    return _of_words(cells, given)
+
+
+def of_files(paths: Sequence[Path], *, name: str) -> ColumnGuess:
+    """Judge raster files by some of them.
+
+    Args:
+        paths: the files.
+        name: of the folder or column, where only a name can tell.
+    """
+    places = np.unique(np.linspace(0, len(paths) - 1, min(_FILES, len(paths))).astype(int))
+    rasters: list[Raster] = []
+    for place in places:
+        try:
+            rasters.append(open_raster(paths[place]))
+        except BadCell:
+            continue  # `weft data` names every file that cannot be read
+    if not rasters:
+        return ColumnGuess("path", f"none of {len(places)} files could be read; left out")
+    grey = all(raster.pixels.ndim == 2 for raster in rasters)
+    exact = not any(raster.lossy for raster in rasters)
+    if grey and exact:
+        return _of_grey(rasters, name)
+    if exact and all(raster.mode.startswith("colour") for raster in rasters):
+        colours = {tuple(colour) for raster in rasters for colour in _colours(raster)}
+        if len(colours) <= _LABEL_VALUES:
+            return _of_colours(sorted(colours), len(rasters))
+    channels = {1 if raster.pixels.ndim == 2 else raster.pixels.shape[2] for raster in rasters}
+    kinds = ", ".join(sorted({f"{raster.pixels.dtype} {raster.mode}" for raster in rasters}))
+    count = max(channels) if max(channels) not in (2, 4) else (3 if max(channels) == 4 else 1)
+    options = {} if count == 3 else {"channels": count}
+    return ColumnGuess("image", f"pictures ({kinds})", options=options, size=_size(rasters))
+
+
+def _of_grey(rasters: Sequence[Raster], name: str) -> ColumnGuess:
+    """One channel, stored without loss: labels, depth or a grey picture."""
+    kind = rasters[0].pixels.dtype
+    values = np.unique(np.concatenate([np.unique(raster.pixels) for raster in rasters]))
+    palette = all(raster.mode == "palette" for raster in rasters)
+    most = max(len(np.unique(raster.pixels)) for raster in rasters)
+    if kind.kind != "f" and (palette or most <= _LABEL_VALUES) and not _sounds_like_depth(name):
+        return _of_labels(values.astype(int).tolist(), len(rasters), palette)
+    if kind.kind == "f":
+        return ColumnGuess(
+            "depth",
+            f"{kind} in one channel is taken for depth in metres; check",
+            {"kind": "depth"},
+            size=_size(rasters),
+        )
+    if kind == np.uint8 and not _sounds_like_depth(name):
+        reason = f"8 bits in one channel with up to {most} different values in a file: a grey picture"
+        return ColumnGuess("image", reason, options={"channels": 1}, size=_size(rasters))
+    scale = 0.04 if kind == np.uint8 else 0.001
+    why = f"{8 * kind.itemsize} bits in one channel, up to {int(values.max())}, are taken for depth of unknown unit:"
+    unit = f"metres_per_unit {scale} is assumed, so that the farthest is {scale * int(values.max()):.3g} m; check"
+    declared = {"kind": "depth", "metres_per_unit": scale}
+    return ColumnGuess("depth", f"{why} {unit}", declared, size=_size(rasters))
+
+
+def _of_labels(values: list[int], num_files: int, palette: bool) -> ColumnGuess:
+    shown = ", ".join(str(value) for value in values[:12]) + (", …" if len(values) > 12 else "")
+    what = "a palette" if palette else "one channel"
+    reason = f"{what} with {len(values)} different values ({shown}) in {num_files} files: a label map"
+    if values in ([0, 255], [0, 1]):
+        declared = {"kind": "label", "classes": {"0": "background", str(values[1]): "object"}}
+        return ColumnGuess("label", f"{reason} of two classes, named background and object", declared)
+    if 255 in values:
+        reason += "; 255 is taken for pixels without a label"
+    names = "the classes are the values found in train until you name them"
+    return ColumnGuess("label", f"{reason}; {names}", {"kind": "label", "ignore": 255})
+
+
+def _of_colours(colours: Sequence[tuple[int, ...]], num_files: int) -> ColumnGuess:
+    codes = ["#" + "".join(f"{value:02x}" for value in colour[:3]) for colour in colours]
+    names = [f"class_{number}" for number in range(len(codes))]
+    declared = {"kind": "label", "classes": names, "colours": dict(zip(names, codes, strict=True))}
+    reason = (
+        f"{len(codes)} different colours in {num_files} files: labels in colours; name the classes, add lacking ones"
+    )
+    return ColumnGuess("label", reason, declared)
+
+
+def _of_words(cells: pa.ChunkedArray, given: list[Any]) -> ColumnGuess:
+    """Numbers, class names, several names, or text."""
+    if any(SEPARATOR in value for value in given if isinstance(value, str)):
+        reason = f"names with {SEPARATOR} between them: several labels a sample"
+        task = {"type": "classification", "multi_label": True}
+        return ColumnGuess("labels", reason, {"kind": "labels"}, task=task)
+    different = len(pc.unique(cells.drop_null()))
+    words = [str(value) for value in given]
+    longest = max(len(word) for word in words)
+    repeated = different <= max(2, len(cells) // 4) and 2 <= different <= _MAX_CLASSES
+    if all(_is_number(word) for word in words) and not (repeated and all(_is_whole(word) for word in words)):
+        return ColumnGuess("number", f"numbers, {different} different ones; no task here learns them, left out")
+    if repeated and longest <= 60:
+        some = ", ".join(sorted(set(words))[:6])
+        return ColumnGuess(
+            "class", f"{different} different values in {len(cells)} rows ({some}): classes", {"kind": "class"}
+        )
+    if different < 2:
+        return ColumnGuess("text", f"the same value everywhere ({words[0][:40]!r}); left out")
+    return ColumnGuess(
+        "text", f"{different} different texts of up to {longest} letters; no modality here reads text, left out"
+    )
+
+
+def _of_lists(given: list[Any]) -> ColumnGuess:
+    items = [item for value in given for item in value]
+    if items and all(isinstance(item, list) for item in items):
+        return ColumnGuess("points", "lists of lists are taken for points [x, y, visible]", task={"type": "location"})
+    task = {"type": "classification", "multi_label": True}
+    return ColumnGuess("labels", "lists: several labels a sample", {"kind": "labels"}, task=task)
+
+
+def _size(rasters: Sequence[Raster]) -> tuple[int, int] | None:
+    """A size for all, where they differ or are large: the median shape, sides a multiple of 32."""
+    sizes = np.array([raster.pixels.shape[:2] for raster in rasters])
+    if (sizes == sizes[0]).all() and sizes.max() <= _LARGEST:
+        return None
+    height, width = np.median(sizes, axis=0)
+    scale = min(1.0, _LARGEST / max(height, width))
+    return max(32, round(height * scale / 32) * 32), max(32, round(width * scale / 32) * 32)
+
+
+def _colours(raster: Raster) -> np.ndarray:
+    """(n, 3) different colours, at most a few more than labels have."""
+    return np.unique(raster.pixels[..., :3].reshape(-1, 3), axis=0)[: _LABEL_VALUES + 1]
+
+
+def _sounds_like_depth(name: str) -> bool:
+    return any(word in name.lower() for word in ("depth", "disp", "range", "distance"))
+
+
+def _is_file(root: Path, text: str) -> bool:
+    try:
+        return ".." not in Path(text).parts and (root / text).is_file()
+    except (OSError, ValueError):
+        return False  # a text that cannot even be a name
+
+
+def _is_json(texts: Sequence[str]) -> bool:
+    try:
+        found = [json.loads(text) for text in texts[:20]]
+    except ValueError:
+        return False
+    return all(isinstance(value, list | dict) for value in found)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_whole(word: str) -> bool:
+    return word.removeprefix("-").isdigit()
