@@ -37,6 +37,8 @@ def read_image(source: Path | np.ndarray, *, channels: int = 3, max_pixels: int 
     """
     raster = open_raster(source, max_pixels=max_pixels)
     pixels = _channels(raster, channels, source)
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype not in (np.uint8, np.uint16):
         pixels = pixels.astype(np.float32, copy=False)
     return np.ascontiguousarray(pixels)
@@ -70,7 +72,7 @@ def read_label(
             f"{name} is a label map in colours ({raster.pixels.shape[2]} channels); give the table of its colours, "
             "or store class numbers in one channel",
         )
-    pixels = raster.pixels
+    pixels = raster.pixels.astype(np.uint8) if raster.pixels.dtype == bool else raster.pixels
     if pixels.dtype.kind == "f" and not bool((np.isfinite(pixels) & (pixels == np.round(pixels))).all()):
         raise BadCell("label-not-whole", f"{name} is a label map with values that are not whole numbers")
     if pixels.dtype in (np.uint8, np.uint16):

@@ -147,15 +147,17 @@ def _move_image(warp: Warp, image: np.ndarray, fill: float) -> np.ndarray:
 
 def _move_partly_known(warp: Warp, image: np.ndarray, unknown: float) -> np.ndarray:
     """As an image, but unknown pixels weigh nothing; a result that is less than half known is unknown."""
-    values = image.reshape(*image.shape[:2], -1)
-    known = values != unknown
-    num_channels = values.shape[2]
-    stacked = np.concatenate([np.where(known, values, 0), known], axis=2, dtype=np.float32)
-    moved = _move_image(warp, stacked, 0).reshape(*warp.size, 2 * num_channels)
-    weight = moved[..., num_channels:]
-    mean = moved[..., :num_channels] / np.maximum(weight, 0.5)
-    result = np.where(weight >= 0.5, mean, np.float32(unknown)).astype(image.dtype)
-    return result.reshape(*warp.size, *image.shape[2:])
+    channels = [image] if image.ndim == 2 else [image[..., index] for index in range(image.shape[2])]
+    moved = []
+    for channel in channels:
+        known = channel != unknown
+        values = channel if unknown == 0 else np.where(known, channel, 0)  # 0, so that only the weight tells
+        total = _move_image(warp, values.astype(np.float32, copy=False), 0)
+        weight = _move_image(warp, known.astype(np.float32), 0)
+        result = np.full(warp.size, unknown, np.float32)
+        np.divide(total, weight, out=result, where=weight >= 0.5)
+        moved.append(result.astype(image.dtype, copy=False))
+    return moved[0] if image.ndim == 2 else cv2.merge(moved).reshape(*warp.size, len(moved))
 
 
 def _affine(image: np.ndarray, matrix: np.ndarray, size: Size, method: int, fill: float) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import stat
 import struct
+import tokenize
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,8 +31,22 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 _LOSSY = ("JPEG", "MPO", "JPEG2000")
 
 #: What the libraries are known to raise on broken content.
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
-_BROKEN_ANY: tuple[type[Exception], ...] = (*_BROKEN, zlib.error, Image.DecompressionBombError, MemoryError)
+_BROKEN: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    tokenize.TokenError,  # of a .npy header
+    Image.DecompressionBombError,
+)
 
 #: Pillow's modes by ours; those missing here are colour spaces that are turned into RGB on loading.
 _MODES: Mapping[str, Mode] = {
@@ -69,7 +84,7 @@ class Raster:
     """What a file holds, upright and not yet converted.
 
     Attributes:
-        pixels: (H, W) for grey and palette indices, else (H, W, C).
+        pixels: (H, W) for grey and palette indices, else (H, W, C). One bit is bool.
         mode: what the channels mean; `channels` says nothing of them.
         palette: (n, 4) uint8 red, green, blue, alpha of a palette picture.
         lossy: stored by a method that invents values, so it cannot hold labels.
@@ -104,7 +119,7 @@ def open_raster(source: Path | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> R
         return _open_picture(source, max_pixels)
     except BadCell:
         raise
-    except _BROKEN_ANY as error:
+    except _BROKEN as error:
         raise _broken(source, head, error) from error
 
 
@@ -118,7 +133,7 @@ def header(source: Path) -> tuple[tuple[int, int], str]:
     try:
         with Image.open(source, formats=FORMATS) as image:
             return (image.height, image.width), image.mode
-    except _BROKEN_ANY as error:
+    except _BROKEN as error:
         raise _broken(source, head, error) from error
 
 
@@ -126,16 +141,20 @@ def _head(path: Path) -> bytes:
     """The first bytes of a regular file that is there and not empty."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise BadCell("not-a-file", f"{path} is not a regular file")
-        if status.st_size == 0:
-            raise BadCell("empty-file", f"{path} is empty (0 bytes); copy it again or remove its row")
-        with path.open("rb") as file:
-            return file.read(512)
+        regular = stat.S_ISREG(status.st_mode)  # looked at before opening: a pipe would never answer
+        head = b""
+        if regular:
+            with path.open("rb") as file:
+                head = file.read(512)
     except FileNotFoundError as error:
         raise BadCell("missing-file", f"{path} does not exist") from error
     except (OSError, ValueError) as error:
         raise BadCell("unreadable-file", f"{path} cannot be read: {error}") from error
+    if not regular:
+        raise BadCell("not-a-file", f"{path} is not a regular file")
+    if not head:
+        raise BadCell("empty-file", f"{path} is empty (0 bytes); copy it again or remove its row")
+    return head
 
 
 def _broken(path: Path, head: bytes, error: Exception) -> BadCell:
@@ -187,15 +206,13 @@ def _open_picture(path: Path, max_pixels: int) -> Raster:
             image = image.convert("LA")
         mode = _MODES[image.mode]
         pixels = np.asarray(image)
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8)
     return Raster(_upright(_native(pixels), orientation), mode, palette, lossy, converted_from)
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except _BROKEN_ANY:  # an EXIF block that cannot be parsed asks for no rotation
+    except _BROKEN:  # an EXIF block that cannot be parsed asks for no rotation
         return 1
 
 
@@ -229,14 +246,15 @@ def _decode_deep(path: Path) -> np.ndarray:
 
 
 def _open_tiff(path: Path, max_pixels: int) -> Raster:
-    """8-bit TIFF goes the way of every picture; the rest (16 and 32 bits, many channels) is read as it is."""
+    """Compressed and coloured 8-bit TIFF goes the way of every picture; the rest is read as it is."""
     with tifffile.TiffFile(path) as file:
         if len(file.series) != 1:
             raise BadCell("tiff-pages", f"{path} holds {len(file.series)} pictures; store one in a file")
         series = file.series[0]
         page = file.pages.first
         _check_size(path, page.imagelength, page.imagewidth, max_pixels)
-        if page.bitspersample in (1, 8) and page.samplesperpixel in (1, 3, 4) and len(series.pages) == 1:
+        plain = page.compression == 1 and page.photometric in (1, 2) and page.bitspersample == 8
+        if page.bitspersample in (1, 8) and page.samplesperpixel in (1, 3, 4) and len(series) == 1 and not plain:
             return _open_picture(path, max_pixels)
         axes = series.axes
         if len(axes) > 3 or "Y" not in axes or "X" not in axes:
@@ -255,7 +273,7 @@ def _open_tiff(path: Path, max_pixels: int) -> Raster:
 def _open_npy(path: Path, max_pixels: int) -> Raster:
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _BROKEN_ANY as error:
+    except _BROKEN as error:
         raise BadCell("truncated-image", f"{path} is not a whole .npy array of numbers: {error}") from error
     if mapped.ndim in (2, 3):
         _check_size(path, mapped.shape[0], mapped.shape[1], max_pixels)
@@ -269,8 +287,6 @@ def _of_array(pixels: np.ndarray, name: str) -> Raster:
         raise BadCell("not-an-image", f"{name} holds {pixels.dtype}; whole or floating-point numbers are read")
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8)
     if pixels.ndim == 2:
         return Raster(_native(pixels), "grey")
     modes: Mapping[int, Mode] = {3: "colour", 4: "colour-alpha"} if pixels.dtype.kind == "u" else {}
