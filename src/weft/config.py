@@ -75,9 +75,14 @@ def load_experiment(source: str | Path | Mapping[str, Any], overrides: Sequence[
 
 def to_yaml(experiment: Experiment) -> str:
     """The resolved experiment as YAML, which loads as an equal experiment."""
+    return dump(experiment.resolved)
+
+
+def dump(values: Mapping[str, Any]) -> str:
+    """Plain values as YAML that `load_experiment` reads as the same: text such as `1e-3` or `no` in quotes."""
     # default_flow_style None: the innermost lists and mappings stay on one line
     options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 120, "default_flow_style": None}
-    text: str = yaml.dump(dict(experiment.resolved), Dumper=_Dumper, **options)
+    text: str = yaml.dump(dict(values), Dumper=_Dumper, **options)
     return text
 
 

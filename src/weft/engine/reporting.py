@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from weft.engine.predict import Predictor
-from weft.report.bootstrap import Scored
 from weft.report import page
+from weft.report.bootstrap import Scored
 from weft.report.compare import Comparison, write_comparison
 from weft.tasks.base import Task
 

@@ -12,9 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from weft.config import load_experiment
+from weft.config import load_experiment, to_yaml
 from weft.errors import WeftError
 from weft.experiment import Experiment
 
@@ -46,8 +44,7 @@ class RunFolder:
             attempt += 1
             path = parent / f"{stamp}-{attempt}"
         path.mkdir(parents=True)
-        text = yaml.safe_dump(dict(experiment.resolved), sort_keys=False, allow_unicode=True)
-        (path / "experiment.yaml").write_text(text, encoding="utf-8")
+        (path / "experiment.yaml").write_text(to_yaml(experiment), encoding="utf-8")
         return cls(path, echo=echo)
 
     def experiment(self, overrides: Sequence[str] = ()) -> Experiment:
