@@ -122,7 +122,8 @@ def _move_labels(warp: Warp, labels: np.ndarray, fill: float) -> np.ndarray:
     """Nearest: no value that was not there, besides `fill`."""
     height, width = warp.size
     if warp.resizes:
-        return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        shape = (height, width, *labels.shape[2:])  # OpenCV drops a last axis of one channel
+        return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).reshape(shape)
     return _affine(labels, warp.matrix, warp.size, cv2.INTER_NEAREST, fill)
 
 
@@ -133,13 +134,14 @@ def _move_image(warp: Warp, image: np.ndarray, fill: float) -> np.ndarray:
     if warp.resizes:
         shrinks = height <= warp.source[0] and width <= warp.source[1]
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        moved = cv2.resize(image, (width, height), interpolation=method)
+        moved = cv2.resize(image, (width, height), interpolation=method).reshape(height, width, *image.shape[2:])
     else:
         matrix = warp.matrix
         factors = np.hypot(matrix[0, :2], matrix[1, :2])  # how long one source pixel is in the result, along x and y
         if factors.min() < 1 / _ALIASING:
             small = np.maximum(1, np.round(np.minimum(factors, 1) * warp.source[::-1])).astype(int)  # (W, H)
-            image = cv2.resize(image, (int(small[0]), int(small[1])), interpolation=cv2.INTER_AREA)
+            shrunk = cv2.resize(image, (int(small[0]), int(small[1])), interpolation=cv2.INTER_AREA)
+            image = shrunk.reshape(small[1], small[0], *image.shape[2:])
             matrix = matrix @ np.diag([warp.source[1] / small[0], warp.source[0] / small[1], 1])
         moved = _affine(image, matrix, warp.size, cv2.INTER_LINEAR, fill)
     return moved
