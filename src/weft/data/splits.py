@@ -281,7 +281,7 @@ def _files(manifest: Manifest, column: str) -> list[tuple[int, Path, object]]:
             path = manifest.resolve(cell)
         except BadCell:
             continue
-        if isinstance(path, Path) and path.is_file():
+        if isinstance(path, Path) and path.is_file() and path.stat().st_size:  # empty files are another fault
             files.append((index, path, None))
     return files
 
