@@ -160,10 +160,10 @@ def _summary(folder: Path, modalities: Sequence[str], tasks: Sequence[str], name
     }
     summary = {
         "name": name,
-        "created": "2026-11-20T14:05:00",
+        "created": "20261120-140500",
         "weft": "0.1.0",
         "torch": "2.15.0",
-        "machine": {"processor": "AMD EPYC 7B13", "cores": 2, "memory": "8 GiB", "system": "Linux 6.1"},
+        "machine": "x86_64, 2 threads",
         "device": "cpu",
         "precision": "bf16",
         "seed": seed,
@@ -174,8 +174,9 @@ def _summary(folder: Path, modalities: Sequence[str], tasks: Sequence[str], name
             "seconds": 1570.4,
             "images_per_second": 12.92,
             "peak_memory_bytes": 2_345_678_901,
-            "best": {"epoch": 26, "figure": f"{tasks[0]}/{MAIN[tasks[0]]}", "value": 0.334},
+            "best": {"epoch": 26, "figure": "main", "value": 0.334},
             "stopped_early": False,
+            "skipped_steps": 1,
         },
         "data": {
             "format": "nyuv2",
@@ -286,7 +287,10 @@ def _evaluation(
         "samples": num_samples,
         "seconds": 31.0,
         "images_per_second": 21.1,
+        "without": [],
         "seeds": 1,
+        "corrupted_samples": num_samples,
+        "groups": None,
         "interval": f"95 % bootstrap over {'groups' if groups else 'samples'}, 1000 resamples",
         "modalities": list(modalities),
         "full": "+".join(modalities),
@@ -349,6 +353,8 @@ def _task_entry(task: str, records: Mapping[str, Records], modalities: Sequence[
         "confusion": confusion.tolist() if confusion is not None else None,
         "worst": list(records[full].ids[-4:]),
     }
+    if task == "rooms":
+        entry["colours"] = {name: [37 * k % 256, 91 * k % 256, 151 * k % 256] for k, name in enumerate(CLASSES)}
     if task == "corners":
         entry["figures"] = {"MAE": {"unit": "px", "higher_is_better": False}}
     return entry

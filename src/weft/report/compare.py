@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -22,6 +22,8 @@ from weft.report.tables import Cell, text_table, write_csv
 from weft.report.training import figure_columns, values
 
 LoadTasks = Callable[[Path], Mapping[str, Scored]]
+#: Stands for a setting that a run does not have.
+ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -105,18 +107,24 @@ def _common(runs: Mapping[str, Run]) -> dict[str, Evaluation]:
 
 
 def differing_settings(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
-    """{setting: {letter: value}} of the settings that are not the same in all runs."""
-    flat = {letter: _flatten(run.experiment) for letter, run in runs.items()}
-    keys = sorted({key for settings in flat.values() for key in settings})
-    table = {key: {letter: settings.get(key, "–") for letter, settings in flat.items()} for key in keys}
-    return {key: cells for key, cells in table.items() if len(set(cells.values())) > 1}
+    """{setting: {letter: value}} of the settings that are not the same in all runs.
+
+    A whole part that some run does not have is one setting.
+    """
+    return dict(_differing({letter: run.experiment for letter, run in runs.items()}, ""))
 
 
-def _flatten(value: object, path: str = "") -> dict[str, str]:
-    """`{a: {b: 1}}` is `{"a.b": "1"}`."""
-    if not isinstance(value, Mapping) or not value:
-        return {path: words(value)}
-    return {k: v for key, inner in value.items() for k, v in _flatten(inner, f"{path}.{key}" if path else key).items()}
+def _differing(settings: Mapping[str, object], path: str) -> Iterator[tuple[str, dict[str, str]]]:
+    found = list(settings.values())
+    if all(value == found[0] for value in found):
+        return
+    parts = {letter: value for letter, value in settings.items() if isinstance(value, Mapping)}
+    if len(parts) < len(settings):
+        yield path, {letter: "–" if value is ABSENT else words(value) for letter, value in settings.items()}
+        return
+    for key in dict.fromkeys(key for part in parts.values() for key in part):
+        inner = {letter: part.get(key, ABSENT) for letter, part in parts.items()}
+        yield from _differing(inner, f"{path}.{key}" if path else str(key))
 
 
 def _costs(runs: Mapping[str, Run], evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, str]]:
@@ -157,8 +165,8 @@ def _sentences(tasks: Sequence[TaskRows], names: Mapping[str, str]) -> list[str]
                 "better": f"is better than {names['A']} by {size} ({change.span})",
                 "worse": f"is worse than {names['A']} by {size} ({change.span})",
             }.get(change.conclusion, "cannot be compared")
-            value = numbers.full(row.values[letter].value, row.style)
-            sentences.append(f"On {row.task}, {names[letter]} {verdict}: {value} {row.style.title}.")
+            value, base = (numbers.full(row.values[x].value, row.style) for x in (letter, "A"))
+            sentences.append(f"On {row.task}, {names[letter]} {verdict}: {row.style.title} {value} against {base}.")
     return sentences
 
 

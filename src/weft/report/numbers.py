@@ -74,7 +74,13 @@ _FRACTIONS = {
     "F1": ("F1", "Harmonic mean of precision and recall."),
     "AUROC": ("AUROC", "Chance that a positive sample scores above a negative one; 50 % is guessing."),
     "average_precision": ("average precision", "Area below the precision-recall curve."),
+    "exact_match": ("exact match", "Share of samples whose labels are all right."),
+    "mean_class_accuracy": ("mean class accuracy", "Mean over the classes of recall: rare classes count as much."),
+    "visibility_accuracy": ("visibility accuracy", "Share of points rightly said to be visible or hidden."),
+    "box_IoU": ("box IoU", "Mean over the visible boxes of intersection ÷ union."),
     "delta_1.25": ("δ < 1.25", "Share of pixels whose ratio to the truth is within 1.25 either way."),
+    "delta_1.25^2": ("δ < 1.25²", "Share of pixels whose ratio to the truth is within 1.25² either way."),
+    "delta_1.25^3": ("δ < 1.25³", "Share of pixels whose ratio to the truth is within 1.25³ either way."),
 }
 _NUMBERS = {
     "MAE": ("MAE", "", False, "Mean absolute error."),
@@ -84,12 +90,20 @@ _NUMBERS = {
     "abs_rel": ("absolute relative error", "", False, "Mean of the absolute error ÷ the truth."),
     "loss": ("loss", "", False, "The mean loss that training lowers."),
 }
+#: The figure per class that a figure over all classes is made of, where the names do not tell.
+_PER_CLASS = {"mIoU": "IoU", "pixel_accuracy": "IoU", "accuracy": "recall", "balanced_accuracy": "recall"}
 _AVERAGES = {"_macro": " (macro)", "_micro": " (micro)", "_weighted": " (weighted)"}
 
 
 def base_of(figure: str) -> str:
     """The part before the first "/": `IoU` of `IoU/chair`."""
     return figure.split("/", 1)[0]
+
+
+def per_class_of(figure: str) -> str:
+    """The figure per class that belongs to one over all classes: `IoU` to `mIoU`, `F1` to `F1_macro`."""
+    stem = next((figure.removesuffix(ending) for ending in _AVERAGES if figure.endswith(ending)), figure)
+    return _PER_CLASS.get(stem, stem)
 
 
 def style_of(figure: str, declared: Mapping[str, Mapping[str, object]] | None = None) -> Style:

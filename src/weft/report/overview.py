@@ -71,17 +71,28 @@ def overview(run: Run) -> Overview:
         total_parameters=numbers.large(parameters["total"]) if "total" in parameters else "",
         settings=_settings(run),
         machine=_machine(run),
-        taken_over=words(run.summary.get("taken_over") or ""),
+        taken_over=_taken_over(run.summary.get("taken_over") or {}),
     )
 
 
+def _taken_over(parts: Mapping[str, Any]) -> str:
+    """What came from an earlier run, in a sentence; the numbers count tensors."""
+    if not parts:
+        return ""
+    names = {"taken": "taken over", "new": "new here", "unused": "not used"}
+    said = [f"{words(parts[key])} {name}" for key, name in names.items() if parts.get(key)]
+    return f"Started from {parts.get('source', 'an earlier run')}, tensors by part: {'; '.join(said)}."
+
+
 def words(value: object) -> str:
-    """A plain value in words: `{a: 1, b: [2, 3]}` is `a 1, b 2 × 3`."""
+    """A plain value in words: `{a: 1, size: [2, 3]}` is `a 1, size 2 × 3`."""
     if isinstance(value, Mapping):
+        if not value:
+            return "none"
         return ", ".join(f"{key} {words(inner)}" for key, inner in value.items())
     if isinstance(value, (list, tuple)):
-        numeric = value and all(isinstance(inner, (int, float)) for inner in value)
-        return (" × " if numeric else ", ").join(words(inner) for inner in value)
+        is_size = value and all(isinstance(inner, int) for inner in value)
+        return (" × " if is_size else ", ").join(words(inner) for inner in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:

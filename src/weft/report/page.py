@@ -28,12 +28,14 @@ NO_TASKS: Mapping[str, Scored] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Dropped:
-    """Samples and cells that were not used: how many per reason, and the first of them by name."""
+    """What went wrong: samples and cells not used, per reason and by name; steps left out; batches that were kept."""
 
     total: int
     by_code: tuple[tuple[str, str, int], ...]
     rows: tuple[Mapping[str, str], ...]
     num_more: int
+    skipped_steps: int
+    failures: tuple[str, ...]
 
 
 def write_report(run: Path, *, tasks: Mapping[str, Scored] = NO_TASKS) -> Path:
@@ -92,7 +94,7 @@ def created(run: Run) -> str:
     """When the run was made, for a person."""
     text = str(run.summary.get("created") or "")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.strptime(text[:15], "%Y%m%d-%H%M%S")  # as run folders are named
     except ValueError:
         return text
     return f"{moment.day} {moment:%B %Y, %H:%M}"
@@ -106,4 +108,6 @@ def _dropped(run: Run) -> Dropped:
         by_code=tuple((code, split, number) for (code, split), number in reasons.most_common()),
         rows=run.dropped[:MAX_DROPPED],
         num_more=max(0, len(run.dropped) - MAX_DROPPED),
+        skipped_steps=int((run.summary.get("train") or {}).get("skipped_steps") or 0),
+        failures=tuple(sorted(path.name for path in (run.folder / "failures").glob("*"))),
     )

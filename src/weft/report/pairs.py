@@ -98,6 +98,12 @@ class TaskRows:
     count: Mapping[str, int]
     lacking: tuple[str, ...]
 
+    @property
+    def compared(self) -> list[str]:
+        """Letters of the runs that there are differences of."""
+        rows = (*self.figures, *self.classes, *self.subsets)
+        return sorted({letter for row in rows for letter in row.changes})
+
 
 def task_rows(name: str, evaluations: Mapping[str, Evaluation], scored: Mapping[str, Mapping[str, Scored]]) -> TaskRows:
     """All rows of one task.
@@ -120,7 +126,7 @@ def task_rows(name: str, evaluations: Mapping[str, Evaluation], scored: Mapping[
         main=task.main_style,
         figures=tuple(row for row in rows if not row.item),
         classes=_with_bars([row for row in rows if base and row.figure.startswith(base + "/")]),
-        subsets=tuple(_subsets(name, task, having, scored)),
+        subsets=tuple(_subsets(name, task, having, scored, first)),
         count={letter: next(iter(found.values())).count for letter, found in differences.items() if found},
         lacking=tuple(letter for letter in evaluations if letter not in having),
     )
@@ -197,6 +203,7 @@ def _subsets(
     task: TaskResult,
     evaluations: Mapping[str, Evaluation],
     scored: Mapping[str, Mapping[str, Scored]],
+    first: str,
 ) -> list[Row]:
     """The main figure by subset; runs that did not score a subset are absent from its row."""
     keys = dict.fromkeys(key for evaluation in evaluations.values() for key in evaluation.tasks[name].subsets)
@@ -205,8 +212,7 @@ def _subsets(
         having = {letter: e for letter, e in evaluations.items() if key in e.tasks[name].subsets}
         if len(having) < 2:
             continue
-        comparable = next(iter(evaluations)) in having  # differences are from the first run, or there are none
-        differences = _differences(name, having, scored, dict.fromkeys(having, key)) if comparable else {}
+        differences = _differences(name, having, scored, dict.fromkeys(having, key)) if first in having else {}
         main = {letter: {task.main_figure: e.tasks[name].main(key)} for letter, e in having.items()}
         rows += _rows(task, key, main, differences)
     return rows

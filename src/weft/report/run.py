@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from weft.errors import WeftError
-from weft.report.numbers import Interval, Style, style_of
+from weft.report.numbers import Interval, Style, listed, style_of
 from weft.types import Records
 
 
@@ -46,6 +46,7 @@ class TaskResult:
         subgroups: {column: {value: (number of samples, main figure)}}.
         confusion: (K, K) counts, rows truth and columns prediction; (0, 0) where the task has none.
         worst: ids, worst first.
+        colours: {class: (red, green, blue)} of the pictures, empty where classes have no colours.
         declared: units and directions that the evaluation states for figures, see `style_of`.
     """
 
@@ -58,6 +59,7 @@ class TaskResult:
     subgroups: Mapping[str, Mapping[str, tuple[int, Interval]]]
     confusion: np.ndarray
     worst: tuple[str, ...]
+    colours: Mapping[str, tuple[int, ...]]
     declared: Mapping[str, Mapping[str, object]]
 
     def style(self, figure: str) -> Style:
@@ -87,10 +89,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One split, scored. `full` is the key of all modalities together; `groups` is {sample id: group}, often empty."""
+    """One split, scored.
+
+    Attributes:
+        without: modalities that were left out everywhere; `modalities` are the others.
+        full: the key of all modalities together.
+        num_corrupted: samples that the corruptions were measured on.
+        groups: {sample id: group}, empty where samples stand alone.
+    """
 
     folder: Path
     split: str
+    without: tuple[str, ...]
     checkpoint: str
     samples: int
     seconds: float
@@ -101,9 +111,15 @@ class Evaluation:
     full: str
     tasks: Mapping[str, TaskResult]
     pictures: tuple[Picture, ...]
+    num_corrupted: int
     groups: Mapping[str, str]
 
-    def without(self, modality: str) -> str:
+    @property
+    def title(self) -> str:
+        """The split, and what was left out."""
+        return self.split + (f" without {listed(list(self.without))}" if self.without else "")
+
+    def all_but(self, modality: str) -> str:
         """The key of all modalities but one."""
         return "+".join(name for name in self.modalities if name != modality)
 
@@ -131,7 +147,7 @@ class Run:
         summary: summary.json, {} where training has not written it yet.
         metrics: the rows of metrics.csv: {column: text}.
         dropped: the rows of dropped.csv: {column: text}.
-        evaluations: by split, test first.
+        evaluations: by the name of their folder (`test`, `test-without-depth`): whole ones first, test first.
     """
 
     folder: Path
@@ -177,7 +193,7 @@ def read_run(folder: Path) -> Run:
         raise WeftError(f"{source} is not YAML: {error}; restore it or train again", code="broken-run") from error
     evaluations = [read_evaluation(path.parent) for path in sorted(folder.glob("evaluation/*/evaluation.json"))]
     preferred = {"test": 0, "val": 1}
-    evaluations.sort(key=lambda evaluation: (preferred.get(evaluation.split, 2), evaluation.split))
+    evaluations.sort(key=lambda one: (len(one.without), preferred.get(one.split, 2), one.folder.name))
     return Run(
         folder=folder,
         experiment=experiment if isinstance(experiment, dict) else {},
@@ -185,7 +201,7 @@ def read_run(folder: Path) -> Run:
         summary=_json(folder / "summary.json"),
         metrics=_csv(folder / "metrics.csv"),
         dropped=_csv(folder / "dropped.csv"),
-        evaluations={evaluation.split: evaluation for evaluation in evaluations},
+        evaluations={evaluation.folder.name: evaluation for evaluation in evaluations},
     )
 
 
@@ -201,6 +217,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         return Evaluation(
             folder=folder,
             split=str(data["split"]),
+            without=tuple(data.get("without") or ()),
             checkpoint=str(data.get("checkpoint", "")),
             samples=int(data["samples"]),
             seconds=_number(data.get("seconds")),
@@ -211,6 +228,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             full=str(data["full"]),
             tasks={name: _task(name, task) for name, task in data["tasks"].items()},
             pictures=tuple(_picture(entry) for entry in data.get("pictures") or ()),
+            num_corrupted=int(data.get("corrupted_samples", data["samples"])),
             groups={str(sample): str(group) for sample, group in (data.get("groups") or {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -241,8 +259,14 @@ def _task(name: str, data: Mapping[str, Any]) -> TaskResult:
         subgroups=subgroups,
         confusion=np.asarray(data["confusion"], dtype=float) if data.get("confusion") else np.zeros((0, 0)),
         worst=tuple(str(sample) for sample in data.get("worst") or ()),
+        colours=_colours(data),
         declared=declared,
     )
+
+
+def _colours(data: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    colours = data.get("colours") or {}
+    return {str(name): tuple(int(level) for level in colour) for name, colour in colours.items()}
 
 
 def _subset(key: str, data: Mapping[str, Any]) -> Subset:

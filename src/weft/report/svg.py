@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from weft.report.numbers import MINUS, plain
 
 LARGE, SMALL = (440, 250), (300, 220)
-LEFT, RIGHT, TOP, BOTTOM = 60, 14, 16, 40
+LEFT, RIGHT, TOP, BOTTOM = 66, 14, 16, 40
 #: The style sheet has this many colours for series; further series start over.
 NUM_COLOURS = 8
 #: Data over more than this ratio are drawn on a logarithmic axis.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from weft.report import numbers
-from weft.report.numbers import style_of
+from weft.report.numbers import Style, style_of
 from weft.report.run import Run
 from weft.report.svg import Mark, Series, line_chart
 
@@ -95,10 +95,15 @@ def _loss(run: Run, column: str, marks: Sequence[Mark]) -> Curve:
     return _curve(f"{task}: loss", series, chart)
 
 
+def _style(run: Run, task: str, figure: str) -> Style:
+    """How a task's figure is written, as its evaluation says where there is one."""
+    declared = next((e.tasks[task].declared for e in run.evaluations.values() if task in e.tasks), {})
+    return style_of(figure, declared)
+
+
 def _figure(run: Run, column: str, marks: Sequence[Mark]) -> Curve:
     task, figure = column.split("/", 1)
-    declared = next((e.tasks[task].declared for e in run.evaluations.values() if task in e.tasks), {})
-    style = style_of(figure, declared)
+    style = _style(run, task, figure)
     series = _splits(run, column, 100 if style.unit == "%" else 1)
     chart = line_chart(
         series, label=f"{style.title} of {task} by epoch", x_label="epoch", y_label=style.heading, marks=marks
@@ -140,13 +145,19 @@ def _best_mark(run: Run) -> list[Mark]:
 
 
 def _best(run: Run) -> str:
+    """The epoch whose weights were kept as best, and what the validation said of it."""
     best = _best_of(run)
-    value = best.get("value")
-    if not isinstance(value, (int, float)):
+    epoch = best.get("epoch")
+    if epoch is None:
         return ""
-    name = str(best.get("figure", ""))
-    task, _, figure = name.partition("/")
-    style = style_of(figure or task)
-    return f"Best epoch: {best.get('epoch')}, with {numbers.full(float(value), style)} {style.title}" + (
-        f" on {task} in validation." if figure else " in validation."
-    )
+    reached: list[tuple[str, str]] = []
+    for column in figure_columns(run):
+        task, figure = column.split("/", 1)
+        value = dict(values(run, column, "val")).get(float(str(epoch)), math.nan)
+        if not math.isnan(value) and task not in [name for name, _ in reached]:  # the first of a task is its main one
+            style = _style(run, task, figure)
+            reached.append((task, f"{numbers.full(value, style)} {style.title} on {task}"))
+    chosen = str(best.get("figure") or "main")
+    by = "the mean of the tasks' main figures" if chosen == "main" else chosen
+    told = f" with {numbers.listed([text for _, text in reached])} in validation" if reached else ""
+    return f"The best epoch is {epoch}{told}; it was chosen by {by}."

@@ -109,7 +109,8 @@ def _cell(task: TaskResult, key: str, scale: Scale) -> SubsetCell:
     main = task.main(key)
     style = task.main_style
     if subset is None:
-        return SubsetCell("not scored", "", -math.inf, None, "")
+        scored = len(task.subsets) > 1 or not task.subsets
+        return SubsetCell("no answer" if scored else "not scored", "", -math.inf, None, "")
     if not subset.count:
         return SubsetCell("no answer", "", -math.inf, None, "the task reads nothing that is given")
     note = f"no answer for {numbers.count(subset.no_answer)} samples" if subset.no_answer else ""
@@ -133,7 +134,7 @@ def task_worth(evaluation: Evaluation, task: TaskResult, scored: Mapping[str, Sc
     base = class_base(task)
     complete = task.subsets.get(evaluation.full)
     for modality in evaluation.modalities:
-        key = evaluation.without(modality)
+        key = evaluation.all_but(modality)
         dropped = task.subsets.get(key)
         if complete is None or dropped is None or not dropped.count:
             continue
@@ -161,7 +162,8 @@ def task_worth(evaluation: Evaluation, task: TaskResult, scored: Mapping[str, Sc
 def class_base(task: TaskResult) -> str:
     """The figure per class that belongs to the main figure (IoU to mIoU, F1 to F1_macro); "" where there is none."""
     bases = [numbers.base_of(name) for subset in task.subsets.values() for name in subset.figures if "/" in name]
-    return next((base for base in bases if base in task.main_figure), bases[0] if bases else "")
+    wanted = numbers.per_class_of(task.main_figure)
+    return wanted if wanted in bases else next(iter(bases), "")
 
 
 def _paired(
@@ -239,7 +241,7 @@ def corruption(evaluation: Evaluation, task: TaskResult) -> Corruption:
     style = task.main_style
     colours = {modality: index for index, modality in enumerate(evaluation.modalities)}
     clean = task.main(evaluation.full).value
-    absent = {modality: task.main(evaluation.without(modality)).value for modality in task.corruptions}
+    absent = {modality: task.main(evaluation.all_but(modality)).value for modality in task.corruptions}
     kinds = list(dict.fromkeys(kind for kinds in task.corruptions.values() for kind in kinds))
     factor = 100 if style.unit == "%" else 1
     values = [v for kinds_ in task.corruptions.values() for points in kinds_.values() for v in points.values()]
@@ -254,8 +256,10 @@ def corruption(evaluation: Evaluation, task: TaskResult) -> Corruption:
                     [
                         Series(
                             modality,
-                            [(0.0, factor * clean)]
-                            + [(s, factor * v) for s, v in sorted(task.corruptions[modality][kind].items())],
+                            [
+                                (severity, factor * value)
+                                for severity, value in sorted({0.0: clean, **task.corruptions[modality][kind]}.items())
+                            ],
                             colours.get(modality, 0),
                         )
                         for modality in suffering
