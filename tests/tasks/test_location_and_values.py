@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from task_cases import CASES, DECODER, SIZE, SPEC, features
 
+from tests.tasks.task_cases import CASES, DECODER, SIZE, SPEC, features
 from weft.registry import Part
 from weft.tasks.location import HeatMapHead, Location
 from weft.tasks.pixel_regression import PixelRegression

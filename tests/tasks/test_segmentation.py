@@ -10,8 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from task_cases import CASES, SIZE, features
 
+from tests.tasks.task_cases import CASES, SIZE, features
 from weft.tasks import segmentation
 from weft.tasks.colours import palette
 from weft.tasks.label_map import LabelMap

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from task_cases import CASES, ROWS, SIZE, SPEC, Case, features
 
+from tests.tasks.task_cases import CASES, ROWS, SIZE, SPEC, Case, features
 from weft import registry
 from weft.tasks.base import Task
 from weft.types import FeatureSpec, Records
