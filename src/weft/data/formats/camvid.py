@@ -45,7 +45,8 @@ class CamVid:
         table = pa.concat_tables(parts)
         facts = {"classes": list(CLASSES), "ignore": VOID}
         columns = {"image": Column("image"), "label": Column("label", facts), "drive": Column("class")}
-        return Manifest(table, root, columns, notes=tuple(absent_notes(table.select(["image", "label"]))), group="drive")
+        notes = tuple(absent_notes(table.select(["image", "label"])))
+        return Manifest(table, root, columns, notes=notes, group="drive")
 
     def _split(self, split: str) -> pa.Table:
         images = by_stem(folder(self.root, split))
