@@ -1,0 +1,165 @@
+"""Comparing runs: the differences are right, only what differs is listed, and spreadsheets are safe."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.report.fake_run import EVIL, FORMULA, TASKS, make_run
+from tests.report.test_report import parsed, text_of
+from weft.errors import WeftError
+from weft.report import Comparison, write_comparison
+from weft.report.bootstrap import Scored, paired_differences
+from weft.report.compare import differing_settings
+from weft.report.run import read_evaluation, read_run
+from weft.report.tables import quoted
+
+
+def load(_: Path) -> Mapping[str, Scored]:
+    return TASKS
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """RGB alone on one task, and RGB with depth on two."""
+    folder = tmp_path_factory.mktemp("compared")
+    rgb = make_run(folder / "rgb", modalities=("image",), tasks=("rooms",), num_samples=20, name="rgb")
+    both = make_run(folder / "both", tasks=("rooms", "scene"), num_samples=20, skill=0.02, name="both", seed=1)
+    return rgb, both
+
+
+@pytest.fixture(scope="module")
+def comparison(runs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return write_comparison(runs, tmp_path_factory.mktemp("out") / "compared.html", load_tasks=load)
+
+
+def rows_of(comparison: Comparison) -> list[dict[str, str]]:
+    with comparison.tables[0].open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_page_is_whole_and_fetches_nothing(comparison: Comparison) -> None:
+    page = comparison.page.read_text(encoding="utf-8")
+    assert parsed(page).open == []
+    assert not re.search(r"https?:", page)
+    assert EVIL not in page
+
+
+def test_the_difference_is_that_of_the_paired_bootstrap(comparison: Comparison, runs: tuple[Path, Path]) -> None:
+    first, second = (read_evaluation(run / "evaluation/test") for run in runs)
+    expected = paired_differences(
+        TASKS["rooms"], first.records("rooms", "image"), second.records("rooms", "image+depth"), groups={}
+    )["mIoU"]
+    rows = [row for row in rows_of(comparison) if row["figure"] == "mIoU" and row["run"] == "B"]
+    row = next(row for row in rows if row["modalities"] == "all it has")
+    assert float(row["difference_from_A"]) == pytest.approx(expected.value)
+    assert float(row["difference_low"]) == pytest.approx(expected.interval.low)
+    assert float(row["difference_high"]) == pytest.approx(expected.interval.high)
+    assert row["excludes_zero"] == str(expected.excludes_zero)
+    assert row["samples"] == "20"
+
+
+def test_the_same_modalities_are_compared_too(comparison: Comparison) -> None:
+    found = [row for row in rows_of(comparison) if row["modalities"] == "image" and row["run"] == "B"]
+    assert [row["figure"] for row in found] == ["mIoU"]
+    assert float(found[0]["difference_from_A"]) == pytest.approx(0.01, abs=0.03)  # the skill, not what depth adds
+
+
+def test_the_sentence_says_what_was_gained(comparison: Comparison) -> None:
+    text = text_of(comparison.page.read_text(encoding="utf-8"))
+    assert re.search(r"On rooms, both is better than rgb by [\d.]+ points \(\+[\d.]+ to \+[\d.]+\): mIoU", text)
+    assert "A has no task of this name." in text
+
+
+def test_the_terminal_table_is_in_line(comparison: Comparison) -> None:
+    lines = comparison.text.split("\n\n")[1].splitlines()
+    assert lines[0].split() == ["task", "modalities", "figure", "A", "B", "B", "−", "A"]
+    assert "better" in lines[2]
+    assert len({line.index("  ") > 0 for line in lines}) == 1
+
+
+def test_only_what_differs_is_listed(runs: tuple[Path, Path]) -> None:
+    rgb, both = map(read_run, runs)
+    settings = differing_settings({"A": rgb, "B": both})
+    assert set(settings) == {"name", "modalities.depth", "tasks.scene", "train.seed"}
+    assert settings["train.seed"] == {"A": "0", "B": "1"}
+    assert settings["modalities.depth"]["A"] == "–"
+    assert differing_settings({"A": rgb, "B": rgb}) == {}
+
+
+def test_lower_is_better_makes_less_better(tmp_path: Path) -> None:
+    poor = make_run(tmp_path / "poor", tasks=("corners",), num_samples=20)
+    good = make_run(tmp_path / "good", tasks=("corners",), num_samples=20, skill=0.3)
+    found = write_comparison([poor, good], tmp_path / "c.html", load_tasks=load)
+    text = text_of(found.page.read_text(encoding="utf-8"))
+    assert "is better than" in text
+    row = next(row for row in rows_of(found) if row["run"] == "B" and row["figure"] == "MAE")
+    assert float(row["difference_from_A"]) < 0
+
+
+def test_groups_are_resampled_whole(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / f"{n}", num_samples=12, groups=True, seed=n, tasks=("scene",)) for n in (0, 1)]
+    found = write_comparison(runs, tmp_path / "c.html", load_tasks=load)
+    assert "resamples of whole groups" in found.page.read_text(encoding="utf-8")
+
+
+def test_a_task_that_only_others_have_is_compared_with_nothing(tmp_path: Path) -> None:
+    first = make_run(tmp_path / "first", tasks=("rooms",), num_samples=8)
+    rest = [make_run(tmp_path / f"{n}", tasks=("scene",), num_samples=8, seed=n) for n in (1, 2)]
+    found = write_comparison([first, *rest], tmp_path / "c.html", load_tasks=load)
+    assert all(row["difference_from_A"] == "" for row in rows_of(found) if row["task"] == "scene")
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / f"2026-{n}", num_samples=6, tasks=("scene",)) for n in (1, 2)]
+    text = write_comparison(runs, tmp_path / "c.html", load_tasks=load).text
+    assert "nyuv2_rgbd 2026-1" in text
+    assert "nyuv2_rgbd 2026-2" in text
+
+
+def test_formulas_are_quoted_in_the_tables(tmp_path: Path, comparison: Comparison) -> None:
+    with comparison.tables[0].open(newline="", encoding="utf-8") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert any(FORMULA in cell for cell in cells)
+    for cell in cells:
+        assert not cell.startswith(("=", "+", "@", "\t")), cell
+        assert not cell.startswith("-") or math.isfinite(float(cell))  # numbers may be negative
+    run = make_run(tmp_path / "run", num_samples=6, tasks=("scene",), name="=1+1")
+    other = make_run(tmp_path / "other", num_samples=6, tasks=("scene",))
+    settings = write_comparison([run, other], tmp_path / "c.html", load_tasks=load).tables[1]
+    assert "name,'=1+1,nyuv2_rgbd" in settings.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [("=1", "'=1"), ("-x", "'-x"), ("@x", "'@x"), ("x=1", "x=1"), (-1.5, "-1.5"), (math.nan, ""), (True, "True")],
+)
+def test_only_texts_that_would_be_formulas_are_quoted(cell: str | float, text: str) -> None:
+    assert quoted(cell) == text
+
+
+def test_runs_that_were_not_scored_are_refused_with_the_command(tmp_path: Path, runs: tuple[Path, Path]) -> None:
+    bare = make_run(tmp_path / "bare", evaluated=False)
+    with pytest.raises(WeftError, match=r"weft evaluate .*bare"):
+        write_comparison([runs[0], bare], tmp_path / "c.html", load_tasks=load)
+    assert not list(tmp_path.glob("c*"))
+
+
+def test_runs_scored_on_different_splits_are_refused(tmp_path: Path, runs: tuple[Path, Path]) -> None:
+    other = make_run(tmp_path / "other", num_samples=6)
+    (other / "evaluation/test").rename(other / "evaluation/val")
+    path = other / "evaluation/val/evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"split": "val"}))
+    with pytest.raises(WeftError, match="no split that all 2 runs have scored"):
+        write_comparison([runs[0], other], tmp_path / "c.html", load_tasks=load)
+
+
+def test_one_run_is_refused(tmp_path: Path, runs: tuple[Path, Path]) -> None:
+    with pytest.raises(WeftError, match="takes 2 to 26"):
+        write_comparison(runs[:1], tmp_path / "c.html", load_tasks=load)
