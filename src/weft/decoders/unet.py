@@ -43,7 +43,7 @@ class Unet(Decoder):
         self.skips = tuple(reversed(read))
         self.output_stride = spec.strides[read[0]] if read else spec.strides[-1]
         num_extra = 0
-        while self.output_stride > stride:
+        while self.output_stride > stride and self.output_stride % 2 == 0:  # a patch of 14 pixels halves once
             self.output_stride //= 2
             num_extra += 1
         skip_channels = [spec.channels[level] for level in self.skips] + [0] * num_extra
@@ -52,6 +52,8 @@ class Unet(Decoder):
             UnetDecoderBlock(below, skip, width, attention_type=None if attention == "none" else attention)
             for below, skip, width in zip([spec.dim, *widths], skip_channels, widths, strict=False)
         )
+        for block in list(self.blocks)[len(self.skips) :]:
+            block.attention1 = nn.Identity()  # the library builds it for the skip, and here would never call it
         self.out_channels = widths[-1] if widths else spec.dim
 
     def forward(self, pyramid: tuple[Tensor, ...]) -> Tensor:

@@ -48,6 +48,7 @@ class SqueezeNet(RasterEncoder):
     def __init__(
         self,
         in_channels: int,
+        initialise: bool = True,
         *,
         version: Literal["1_0", "1_1"] = "1_1",
         pretrained: bool = False,
@@ -62,7 +63,7 @@ class SqueezeNet(RasterEncoder):
         if pretrained and weights is not None:
             raise WeftError("encoder squeezenet: give `pretrained: true` or `weights: FILE`, not both")
         network = _network(version, in_channels)
-        if pretrained or weights is not None:
+        if initialise and (pretrained or weights is not None):
             path = None if weights is None else Path(weights).expanduser()
             load_adapted(network, _state(version, path, _network(version, 3)), in_channels, stem)
         boundaries = [name for (name, _), (_, after) in pairwise(network.named_children()) if _is_pool(after)]

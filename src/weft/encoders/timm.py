@@ -31,6 +31,9 @@ _ANY_SIZE: tuple[dict[str, Any], ...] = (
 #: Sizes that networks may insist on multiples of, tried in this order.
 _MULTIPLES = (1, 4, 8, 16, 32, 64, 128, 256)
 
+#: So many characters of a library's reason are passed on; a list of a hundred tensors helps nobody.
+_REASON = 200
+
 #: Odd on purpose, and large enough for networks that do not pad (Inception needs 75 pixels).
 _PROBE_SIZE = (129, 161)
 
@@ -195,8 +198,10 @@ def _from_file(name: str, options: Mapping[str, Any], path: Path) -> nn.Module:
         try:
             with _without_remarks():
                 network = _create(name, options, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-        except (SafetensorError, pickle.UnpicklingError, EOFError, KeyError) as error:
-            raise WeftError(f"{path} cannot be read as weights of {name}: {type(error).__name__}: {error}") from error
+        except (WeftError, SafetensorError, pickle.UnpicklingError, EOFError, KeyError) as error:
+            # A WeftError here is a RuntimeError of the loading: the network itself was built a moment ago.
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise WeftError(f"{path} cannot be read as weights of {name}: {reason[:_REASON]}") from error
     loaded = network.state_dict()
     # Only matrices and filters start at random; factors and statistics may be equal by right.
     random = [key for key, tensor in loaded.items() if tensor.dim() >= 2 and tensor.numel() > 1]
