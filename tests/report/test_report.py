@@ -233,7 +233,7 @@ def test_drops_and_skipped_steps_are_listed(page: str) -> None:
     assert "2 cells or samples were dropped." in text
     assert "truncated-image" in text
     assert "image file is truncated (12 bytes not processed)" in text
-    assert "1 steps were left out" in text
+    assert "1 step was left out" in text
 
 
 def test_experiment_file_is_shown_whole(run: Path, page: str) -> None:
