@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +27,9 @@ AHEAD = 2
 
 #: Seconds without a batch after which a worker is taken for hung.
 PATIENCE = 600
+
+#: Seconds between looks at whether the workers are alive.
+_LOOK = 2
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Loader:
         self.pin = pin
         self._pool: _Pool | None = None
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Loaded]:
+    def run(self, requests: Iterable[Request]) -> Generator[Loaded, None, None]:
         """What comes of each request.
 
         Raises:
@@ -104,14 +109,18 @@ class Loader:
         """
         if self.workers == 0:
             return self._by_thread(requests)
-        if self._pool is None:
+        if self._pool is None or self._pool.broken:
             self._pool = _Pool(self.batches, workers=self.workers, pin=self.pin, persistent=True)
         pool = self._pool
         if pool.busy:  # somebody reads a second split while a first is being read: processes of its own
             pool = _Pool(self.batches, workers=self.workers, pin=self.pin, persistent=False)
         return pool.run(requests)
 
-    def _by_thread(self, requests: Iterable[Request]) -> Iterator[Loaded]:
+    def close(self) -> None:
+        """Let the worker processes go; another run starts new ones."""
+        self._pool = None
+
+    def _by_thread(self, requests: Iterable[Request]) -> Generator[Loaded, None, None]:
         # decoding, warping and copying release the interpreter's lock, so one thread is enough to overlap with the step
         thread = ThreadPoolExecutor(1, thread_name_prefix="weft-loader")
         waiting: deque[Future[Loaded]] = deque()
@@ -144,11 +153,16 @@ class _Requests:
 
 
 class _Pool:
-    """Worker processes that stay from epoch to epoch."""
+    """Worker processes that stay from epoch to epoch.
+
+    Attributes:
+        busy: a run is going on.
+        broken: a worker is lost; nothing more comes.
+    """
 
     def __init__(self, batches: BatchReader, *, workers: int, pin: bool, persistent: bool) -> None:
         self.batches = batches
-        self.busy = False
+        self.busy = self.broken = False
         self._requests = _Requests()
         self._loader: DataLoader[Loaded] = DataLoader(
             batches,
@@ -157,38 +171,58 @@ class _Pool:
             num_workers=workers,
             collate_fn=_as_it_is,
             pin_memory=pin,
-            timeout=PATIENCE,
+            timeout=_LOOK,
             worker_init_fn=_start_worker,
             prefetch_factor=AHEAD,
             persistent_workers=persistent,
             generator=torch.Generator(),  # or the loader would draw from the global one, and change what follows
         )
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Loaded]:
+    def run(self, requests: Iterable[Request]) -> Generator[Loaded, None, None]:
+        """What comes of each request; ends with `broken` set where a worker is lost."""
         self.busy = True
         self._requests.source = requests
         self._requests.waiting.clear()
         try:
-            for loaded in self._loader:
+            batches = self._start()
+            while (loaded := self._next(batches)) is not None:
                 self._requests.waiting.popleft()
                 yield loaded
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader"):
-                raise
-            raise ResourceFault(self._explain(error), code="loader-worker") from error
         finally:
             self.busy = False
 
-    def _explain(self, error: RuntimeError) -> str:
+    def _start(self) -> Iterator[Loaded]:
+        # torch would raise in the middle of whatever is being done when a worker dies; it is found soon enough below
+        before = signal.getsignal(signal.SIGCHLD)
+        batches = iter(self._loader)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before)
+        return batches
+
+    def _next(self, batches: Iterator[Loaded]) -> Loaded | None:
+        """The next batch, or None after the last."""
+        since = time.monotonic()
+        while True:
+            try:
+                return next(batches, None)
+            except (RuntimeError, EOFError, ConnectionError) as error:
+                if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader"):
+                    raise
+                hung = "timed out" in str(error)
+                if hung and time.monotonic() - since < PATIENCE:
+                    continue
+                self.broken = True
+                raise ResourceFault(self._explain(hung), code="loader-worker") from error
+
+    def _explain(self, hung: bool) -> str:
         manifest = self.batches.reader.manifest
         rows = [key.row for request in self._requests.waiting for key in request.keys]
         ids = [manifest.id(row) for row in rows[:1] + rows[1:][-1:]]
-        hung = "timed out" in str(error)
         what = f"gave nothing for {PATIENCE} seconds" if hung else "was killed, most often for want of memory"
         where = f"among the {len(rows)} samples from {ids[0]} to {ids[-1]}" if ids else "before its first sample"
         return (
-            f"a process that reads samples {what}, {where} ({str(error).splitlines()[0]}); use fewer data.workers, a "
-            "smaller cache or batch, or look at those files with `weft data`"
+            f"a process that reads samples {what}, {where}; use fewer data.workers, a smaller cache or batch, or look "
+            "at those files with `weft data`"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,22 @@ class Data:
             DataFault: a sample cannot be used, or more of them than `max_bad` allows.
             ResourceFault: a worker process was killed.
         """
-        requests = self._requests(split, epoch=epoch, training=training, start_step=start_step, multiple=multiple)
-        for loaded in self._loader.run(requests):
-            for dropped in loaded.dropped:
-                self._drop(dropped)
-            if loaded.batch is not None:
-                yield loaded.batch
+        rows = self._split_rows(split)
+        if training:
+            rows = geometry.generator(self._reader.seed, epoch, split, "order").permutation(rows)
+        requests = _requests(
+            rows,
+            self._starts(split, training=training)[start_step:],
+            batch_size=self._batch_size,
+            epoch=epoch if training else None,
+            multiple=multiple,
+        )
+        with closing(self._loader.run(requests)) as answers:
+            for loaded in answers:
+                for dropped in loaded.dropped:
+                    self._drop(dropped)
+                if loaded.batch is not None:
+                    yield loaded.batch
 
     def samples(self, split: str) -> Iterator[Sample]:
         """The samples of a split one by one, in order, with nothing random.
@@ -185,19 +196,11 @@ class Data:
             num_samples -= 1
         return range(0, num_samples, self._batch_size)
 
-    def _requests(self, split: str, *, epoch: int, training: bool, start_step: int, multiple: int) -> Iterator[Request]:
-        rows = self._split_rows(split)
-        if training:
-            rows = geometry.generator(self._reader.seed, epoch, split, "order").permutation(rows)
-        smallest = min(2, self._batch_size, len(rows)) if training else 1
-        for start in self._starts(split, training=training)[start_step:]:
-            keys = tuple(Key(int(row), epoch if training else None) for row in rows[start : start + self._batch_size])
-            yield Request(keys, multiple, smallest)
-
     def _drop(self, dropped: Dropped) -> None:
         """Take note of a sample that cannot be used; stop where that is not allowed."""
         where = f"sample {dropped.id} of {dropped.split}, column {dropped.column!r}: {dropped.reason}"
         if self._config.on_bad == "error":
+            self._loader.close()
             raise DataFault(f"{where}. To leave such samples out, set data.on_bad to drop", code=dropped.code)
         if (dropped.split, dropped.id) in self._bad:
             return
@@ -211,6 +214,15 @@ class Data:
                 f"max_bad: {self._config.max_bad:g} allows; the last is {where}. `weft data` lists them all",
                 code="too-many-bad",
             )
+
+
+def _requests(
+    rows: np.ndarray, starts: range, *, batch_size: int, epoch: int | None, multiple: int
+) -> Iterator[Request]:
+    """The requests for the batches that begin at `starts`; in training none for a batch of which drops leave one."""
+    smallest = 1 if epoch is None else min(2, batch_size, len(rows))
+    for start in starts:
+        yield Request(tuple(Key(int(row), epoch) for row in rows[start : start + batch_size]), multiple, smallest)
 
 
 def build_data(

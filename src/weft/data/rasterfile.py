@@ -205,7 +205,7 @@ def _open_picture(path: Path, max_pixels: int) -> Raster:
         elif image.mode == "La":
             image = image.convert("LA")
         mode = _MODES[image.mode]
-        pixels = np.asarray(image)
+        pixels = np.array(image)  # a copy: Pillow's own memory cannot be written to
     return Raster(_upright(_native(pixels), orientation), mode, palette, lossy, converted_from)
 
 

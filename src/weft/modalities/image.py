@@ -17,10 +17,7 @@ from weft.modalities.base import BadCell, Facts, Geometry, Modality, Resolve
 from weft.registry import Range, register
 from weft.types import InputSpec
 
-#: Brightness of red, green and blue (ITU-R 601).
-LUMINANCE = (0.299, 0.587, 0.114)
-
-#: Red, green, blue to brightness and two colour axes (the NTSC colour space YIQ): hue turns these axes.
+#: Red, green, blue to brightness (ITU-R 601) and two colour axes, the NTSC colour space YIQ: hue turns these axes.
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
@@ -166,6 +163,10 @@ class ImagePreprocessor(nn.Module):
         scale = 1 / torch.tensor(std, dtype=torch.float32)
         self.register_buffer("scale", scale.view(1, -1, 1, 1))
         self.register_buffer("offset", (-torch.tensor(mean, dtype=torch.float32) * scale).view(1, -1, 1, 1))
+        # constants, kept on the device: making them anew each step would make it wait
+        to_yiq = torch.tensor(_TO_YIQ)
+        self.register_buffer("to_yiq", to_yiq, persistent=False)
+        self.register_buffer("from_yiq", torch.linalg.inv(to_yiq), persistent=False)
         self.bounded = bounded
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
 
@@ -175,7 +176,8 @@ class ImagePreprocessor(nn.Module):
         offset: Tensor = self.get_buffer("offset")
         unit = 1.0 if inputs.is_floating_point() else 1 / 255
         if self.training and (self.brightness or self.contrast or self.saturation or self.hue):
-            inputs, unit = self._jitter(inputs.float() * unit), 1.0
+            with torch.autocast(inputs.device.type, enabled=False):  # colours need more than bfloat16's 8 bits
+                inputs, unit = self._jitter(inputs.float() * unit), 1.0
         return torch.addcmul(offset, inputs.float(), scale * unit)
 
     def _jitter(self, values: Tensor) -> Tensor:
@@ -189,8 +191,8 @@ class ImagePreprocessor(nn.Module):
         contrast = around(1, self.contrast)
         mixing = torch.eye(num_channels, device=values.device) * factor  # (P, C, C)
         if num_channels == 3:
-            luminance = torch.tensor(LUMINANCE, device=values.device)
-            mixing = _hue_rotation(around(0, self.hue) * (2 * torch.pi)) @ mixing
+            luminance = self.get_buffer("to_yiq")[0]
+            mixing = self._hue_rotation(around(0, self.hue) * (2 * torch.pi)) @ mixing
             saturation = around(1, self.saturation)
             mixing = saturation * mixing + (1 - saturation) * (luminance @ mixing).unsqueeze(1)
             grey = luminance @ mixing
@@ -204,12 +206,9 @@ class ImagePreprocessor(nn.Module):
             jittered = jittered.clamp_(0, 1)
         return jittered.unflatten(1, values.shape[2:]).permute(0, 3, 1, 2)
 
-
-def _hue_rotation(angle: Tensor) -> Tensor:
-    """(P, 3, 3) maps of red, green, blue that turn the two colour axes by `angle` (P, 1, 1) and keep the brightness."""
-    to_yiq = torch.tensor(_TO_YIQ, device=angle.device)
-    cosine, sine = angle.cos(), angle.sin()
-    keep = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0, 0]], device=angle.device)
-    along = torch.tensor([[0.0, 0, 0], [0, 1, 0], [0, 0, 1]], device=angle.device)
-    across = torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]], device=angle.device)
-    return torch.linalg.inv(to_yiq) @ (keep + cosine * along + sine * across) @ to_yiq
+    def _hue_rotation(self, angle: Tensor) -> Tensor:
+        """(P, 3, 3) maps of red, green, blue that turn the two colour axes by `angle` (P, 1, 1), not the brightness."""
+        cosine, sine = angle.cos().flatten(), angle.sin().flatten()
+        zero, one = torch.zeros_like(cosine), torch.ones_like(cosine)
+        turn = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], 1).unflatten(1, (3, 3))
+        return self.get_buffer("from_yiq") @ turn @ self.get_buffer("to_yiq")
