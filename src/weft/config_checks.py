@@ -89,7 +89,7 @@ def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:
 
 def _gives_maps(modality: Values, modalities: Values, schema: Schema) -> bool:
     raster = bool(part_schema(schema, "modality", modality["type"]).get("x-raster", True))
-    encoder = modality.get("encoder")
+    encoder: Any = modality.get("encoder")
     if _shares(encoder):
         encoder = modalities.get(encoder["share"], {}).get("encoder")
     if not isinstance(encoder, Part):

@@ -286,7 +286,7 @@ class _Reader:
             return Broken(place)
         return Scalar(place, resolve(text) if event.implicit[0] else text, text)
 
-    def refused(self, event: yaml.Event) -> str:
+    def refused(self, event: Any) -> str:
         if isinstance(event, yaml.AliasEvent):
             return f"the alias *{event.anchor} is not allowed; write the value out, or put the text in quotes"
         if event.anchor is not None:
@@ -295,7 +295,7 @@ class _Reader:
             return f"the tag {event.tag} is not allowed; values are plain YAML"
         return ""
 
-    def place(self, event: yaml.Event) -> Place:
+    def place(self, event: Any) -> Place:
         return self.at(event.start_mark.line + 1)
 
     def report(self, event: yaml.Event, path: tuple[str, ...], message: str) -> None:

@@ -242,7 +242,7 @@ def _shapes(schema: Schema) -> set[str]:
     if "enum" in schema:
         return {_shape(from_plain(choice, Place())) for choice in schema["enum"]}
     shapes = {"object": "mapping", "array": "list", "string": "text", "integer": "number"}
-    return {shapes.get(schema["type"], schema["type"])}
+    return {shapes.get(str(schema["type"]), str(schema["type"]))}
 
 
 def _same(value: Any, choice: Any) -> bool:

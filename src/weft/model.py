@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -53,9 +54,10 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.preprocessors = nn.ModuleDict(preprocessors)
-        self.encoders = nn.ModuleDict(encoders)
+        # to a type checker these are mappings of what they hold; to torch they are modules
+        self.encoders = cast(Mapping[str, Encoder], nn.ModuleDict(encoders))
         self.fusion = fusion
-        self.tasks = nn.ModuleDict(tasks)
+        self.tasks = cast(Mapping[str, Task], nn.ModuleDict(tasks))
         self.over = tuple(over)
         self.decision = decision
 

@@ -183,7 +183,7 @@ def _load(path: Path) -> np.ndarray | None:
                 return None
             _, code, num_axes, *lengths = _HEADER.unpack(header)
             value = np.empty(lengths[:num_axes], np.dtype(code.decode()))
-            read = file.readinto(memoryview(value.reshape(-1).view(np.uint8))) if value.size else 0
+            read = file.readinto(value.reshape(-1).view(np.uint8).data) if value.size else 0
             return value if read == value.nbytes else None
     except FileNotFoundError:
         return None

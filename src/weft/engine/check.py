@@ -46,7 +46,7 @@ def check(experiment: Experiment | str | Path, overrides: Sequence[str] = ()) ->
         experiment = load_experiment(experiment, overrides)
     data = build_data(experiment)
     device = choose_device(experiment.train.device)
-    model = build_model(experiment, data).to(device, memory_format=torch.channels_last)
+    model = build_model(experiment, data).to(device).to(memory_format=torch.channels_last)
     parameter_groups(model, lr_factors=experiment.train.lr_factors, layer_decay=experiment.train.layer_decay)
     multiple = size_multiple(model)
     batch = next(iter(data.batches("train", training=True, multiple=multiple))).to(device)
@@ -64,18 +64,20 @@ def check(experiment: Experiment | str | Path, overrides: Sequence[str] = ()) ->
     everything = {**features, **views}
     for name, task in model.tasks.items():
         start = time.perf_counter()
-        shapes = []
+        sizes = []
         for view in model.over:
             rows_present = everything[view].select(everything[view].present)
             logits = task(rows_present, view=view, size=batch.size)
-            shapes.append(f"{view}: {tuple(logits.shape)}")
-        rows.append(Row(f"tasks.{name}", "; ".join(shapes), counts.get(f"tasks.{name}", 0), _since(start)))
+            sizes.append(f"{view}: {tuple(logits.shape)}")
+        rows.append(Row(f"tasks.{name}", "; ".join(sizes), counts.get(f"tasks.{name}", 0), _since(start)))
     start = time.perf_counter()
     losses = model.losses(model(batch), batch)
     total = torch.stack([loss / count.clamp(min=1) for loss, count in losses.values()]).sum()
     if total.requires_grad:
         total.backward()
-    said = ", ".join(f"{name} {float(loss / count.clamp(min=1)):.4g}" for name, (loss, count) in losses.items())
+    said = ", ".join(
+        f"{name} {float((loss / count.clamp(min=1)).detach()):.4g}" for name, (loss, count) in losses.items()
+    )
     memory = f"peak memory {peak_memory(device) / 2**20:.0f} MiB"
     rows.append(Row("training step", f"losses {said}; {memory}", counts["total"], _since(start)))
     return rows

@@ -20,7 +20,7 @@ from weft.tasks.base import Task
 from weft.types import Records
 
 #: Samples on which the modalities are corrupted, and resamples of a bootstrap for all modalities and for subsets.
-CORRUPTED_SAMPLES, RESAMPLES, SUBSET_RESAMPLES = 200, 1000, 200
+CORRUPTED_SAMPLES, RESAMPLES, SUBSET_RESAMPLES = 100, 1000, 200
 
 
 def evaluate(
@@ -107,7 +107,8 @@ def write_records(path: Path, records: Records) -> None:
     """Write records as arrays, without pickling."""
     arrays = {f"rows/{name}": values for name, values in records.rows.items()}
     arrays.update({f"totals/{name}": values for name, values in records.totals.items()})
-    np.savez_compressed(path, ids=np.array(records.ids, dtype=np.str_), **arrays)
+    arrays["ids"] = np.array(records.ids, dtype=np.str_)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its stubs take the names for `allow_pickle`
 
 
 def read_records(path: Path) -> Records:
@@ -146,6 +147,8 @@ def _task_result(
         "main_figure": main,
         "higher_is_better": task.higher_is_better[main.split("/")[0]],
         "classes": list(task.field.facts["classes"]) if "classes" in task.field.facts else None,
+        "figures": {figure: {"unit": unit} for figure, unit in task.units().items()},
+        "colours": task.colours(),
         "loss": scored.losses.get(name),
         "subsets": {
             subset: {

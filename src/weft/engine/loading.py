@@ -80,6 +80,6 @@ def load_run(
     data = build_data(experiment, facts=facts, manifest=manifest)
     model = build_model(experiment, data, pretrained=False)
     checkpoints.load_weights(model, stored.weights, source=str(place))
-    model.to(choose_device(device or experiment.train.device), memory_format=torch.channels_last)
+    model.to(choose_device(device or experiment.train.device)).to(memory_format=torch.channels_last)
     model.eval()
     return LoadedRun(folder, experiment, data, model, size_multiple(model), str(stored.state["precision"]))

@@ -34,7 +34,7 @@ class Scored:
         records: {task: {subset: Records}}, subsets as `name_of` writes them.
         no_answer: {task: {subset: samples that could not be answered}}.
         losses: {task: mean loss} from all modalities.
-        corrupted: {(modality, corruption, severity): {task: Records}}.
+        corrupted: {(modality, corruption, severity): {task: Records}}; severity 0 is the clean one.
     """
 
     split: str
@@ -181,18 +181,22 @@ def _corrupt_and_record(
     plain = next((one for one in seen if one.look.batch is batch), None)
     if plain is None:
         return
+    clean = looking.answer(model, [plain], batch.size, precision=precision)
     for modality, field_of in data.modalities.items():
         if field_of.geometry.kind != "image" or not bool(batch.present[modality].any()):
             continue
         for kind in SEVERITIES:
-            for severity in (1, 2, 3):
-                inputs = corrupt(
-                    batch.inputs[modality], kind, severity, unknown=field_of.geometry.unknown, seed=severity
-                )
-                with autocast(inputs.device, precision):
-                    rows = model.encoders[modality](model.preprocessors[modality](inputs))
+            for severity in (0, 1, 2, 3):
+                answers = clean
+                if severity:
+                    inputs = corrupt(
+                        batch.inputs[modality], kind, severity, unknown=field_of.geometry.unknown, seed=severity
+                    )
+                    with autocast(inputs.device, precision):
+                        rows = model.encoders[modality](model.preprocessors[modality](inputs))
                     features = {**plain.features, modality: rows.scatter(batch.present[modality])}
-                one = replace(plain, features=features)
-                answers = looking.answer(model, [one], batch.size, precision=precision)
+                    answers = looking.answer(
+                        model, [replace(plain, features=features)], batch.size, precision=precision
+                    )
                 by_task = spoilt.setdefault((modality, kind, severity), {task: [] for task in model.tasks})
                 _record(model, batch, answers, by_task)

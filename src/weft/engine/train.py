@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import platform
+import shlex
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -45,6 +48,7 @@ class Position:
         epoch, step_in_epoch: the next step to take.
         step: steps taken.
         loss_sums, loss_counts: of the epoch so far, per task.
+        lr: learning rate of the last step.
         balancing, schedule: the states of the two.
         best: the figure that the best checkpoint has, with its epoch; larger is better.
         waited: evaluations since then.
@@ -59,6 +63,7 @@ class Position:
     epoch: int = 0
     step_in_epoch: int = 0
     step: int = 0
+    lr: float = 0.0
     loss_sums: dict[str, float] = field(default_factory=dict)
     loss_counts: dict[str, float] = field(default_factory=dict)
     balancing: dict[str, float] = field(default_factory=dict)
@@ -135,7 +140,7 @@ class Training:
             self.taken_over = take_over(self.model, Path(self.config.start_from))
             for line in self.taken_over.lines():
                 run.log(line)
-        self.model.to(self.device, memory_format=torch.channels_last)  # faster for convolutions on every device
+        self.model.to(self.device).to(memory_format=torch.channels_last)  # faster for convolutions on every device
         self.multiple = size_multiple(self.model)
         groups = parameter_groups(self.model, lr_factors=self.config.lr_factors, layer_decay=self.config.layer_decay)
         self.optimizer: torch.optim.Optimizer = self.config.optimizer(groups)
@@ -214,6 +219,7 @@ class Training:
         factor = self._lr_factor()
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
+        position.lr = self.optimizer.defaults["lr"] * factor
 
         counts = _sum_counts(self.model, batches)
         labelled = [task for task, count in counts.items() if count > 0]
@@ -229,7 +235,7 @@ class Training:
                 objective = objective + (weights[task] * self.experiment.tasks[task].weight / counts[task]) * total
                 totals[task] += float(total.detach())
             if objective.requires_grad:  # it does not where no task has a label in this batch
-                objective.backward()  # type: ignore[no-untyped-call]
+                objective.backward()
 
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -283,7 +289,7 @@ class Training:
         return "val" in self.data.counts and (due or last)
 
     def _evaluate(self) -> Evaluated:
-        model = self.model if self.average is None else self.average.module
+        model = self.model if self.average is None else cast(Model, self.average.module)
         start = time.perf_counter()
         scored = score(
             model,
@@ -315,7 +321,7 @@ class Training:
         position = self.position
         row: dict[str, Any] = {"epoch": position.epoch + 1, "step": position.step, "split": "train"}
         row["seconds"] = round(position.seconds, 3)
-        row["lr"] = self.optimizer.param_groups[0]["lr"]
+        row["lr"] = position.lr
         for task, total in position.loss_sums.items():
             row[f"loss/{task}"] = total / position.loss_counts[task]
         weights = self.balancing.weights(self.model.tasks, position.balancing)
@@ -327,7 +333,7 @@ class Training:
             self.rows.append({key: "" if value != value else value for key, value in row.items()})  # NaN: no figure
             for key, value in row.items():
                 if key not in ("epoch", "step", "split"):
-                    events.add_scalar(f"{row['split']}/{key}", value, row["step"])  # type: ignore[no-untyped-call]
+                    events.add_scalar(f"{row['split']}/{key}", value, row["step"])
             shown = [f"{key} {value:.4g}" for key, value in row.items() if key.startswith("loss/")]
             shown += [
                 f"{name}/{task.main_figure} {row[f'{name}/{task.main_figure}']:.4f}"
@@ -359,6 +365,8 @@ class Training:
             {
                 "name": self.experiment.name,
                 "created": self.run.path.name,
+                "command": shlex.join(sys.argv),
+                "weft": version("weft"),
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",

@@ -101,6 +101,14 @@ class Task(nn.Module, ABC):
         Confusions and curves stay with `records`; `Records.totals` may be empty (after resampling): it is not needed.
         """
 
+    def units(self) -> dict[str, str]:
+        """{figure: its unit}, by the part of the name before "/", for those that are no fractions."""
+        return {}
+
+    def colours(self) -> dict[str, tuple[int, int, int]]:
+        """{class: (red, green, blue)} of the task's pictures, empty where they have no legend."""
+        return {}
+
     @abstractmethod
     def badness(self, records: Records) -> np.ndarray:
         """(n,) per sample, larger is worse: for the report's worst samples."""

@@ -150,6 +150,10 @@ class Location(Task):
         )
         return figures
 
+    def units(self) -> dict[str, str]:
+        """Errors are in pixels of the working size."""
+        return {"MAE": "px", "RMSE": "px"}
+
     def badness(self, records: Records) -> np.ndarray:
         """(n,) mean distance of the coordinates of what is visible, in pixels; 0 where nothing is."""
         difference = np.abs(records.rows["difference"]).reshape(len(records), -1)

@@ -145,6 +145,10 @@ class PixelRegression(Task):
             **{name: float(ratio(sums[name], sums["count_positive"])) for name in _RATIOS},
         }
 
+    def units(self) -> dict[str, str]:
+        """Errors are in the unit of the target."""
+        return {"MAE": self.field.unit, "RMSE": self.field.unit, "PSNR": "dB"}
+
     def badness(self, records: Records) -> np.ndarray:
         """(n,) mean absolute error of a sample; 0 where nothing is known."""
         return records.rows["absolute"] / records.rows["count"].clip(min=1)

@@ -165,13 +165,16 @@ class Segmentation(Task):
         else:
             picture = Image.fromarray(labels.astype(np.uint16))
         picture.save(answer_path(folder, sample, ".png"))
-        legend = {str(number): {"name": n, "colour": c} for number, (n, c) in enumerate(self.legend().items())}
+        legend = {
+            str(number): {"name": name, "colour": "#" + bytes(colour).hex()}
+            for number, (name, colour) in enumerate(self.colours().items())
+        }
         write_sidecar(folder / "classes.json", legend)
 
-    def legend(self) -> dict[str, str]:
-        """{class: "#rrggbb"}: the colours of files and pictures."""
-        colours = palette(len(self.classes))
-        return {name: "#" + bytes(colour).hex() for name, colour in zip(self.classes, colours, strict=True)}
+    def colours(self) -> dict[str, tuple[int, int, int]]:
+        """The colours of files and pictures."""
+        rows = palette(len(self.classes)).tolist()
+        return {name: (red, green, blue) for name, (red, green, blue) in zip(self.classes, rows, strict=True)}
 
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
         """The classes in their colours, over the sample's image."""
