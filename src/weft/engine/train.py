@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -24,13 +19,16 @@ from weft.config import load_experiment
 from weft.data.pipeline import build_data
 from weft.engine import checkpoint as checkpoints
 from weft.engine import failures
-from weft.engine.build import build_model, num_parameters, size_multiple
-from weft.engine.device import choose_device, describe, peak_memory
+from weft.engine.build import build_model, size_multiple
+from weft.engine.device import choose_device
 from weft.engine.interrupt import Signals
+from weft.engine.journal import Journal
 from weft.engine.parameters import parameter_groups
+from weft.engine.position import Position, seed_of_step
 from weft.engine.precision import autocast, fastest_precision
 from weft.engine.resume import check_same, run_to_resume
 from weft.engine.run_folder import RunFolder
+from weft.engine.saving import averaged, restore, to_go_on, to_use
 from weft.engine.schedule import Schedule, warmed_up
 from weft.engine.score import Figures, score
 from weft.engine.transfer import take_over
@@ -38,44 +36,6 @@ from weft.errors import Interrupted, NumericFault, ResourceFault
 from weft.experiment import Experiment, Inference, TrainConfig
 from weft.model import Model
 from weft.types import Batch
-
-
-@dataclass
-class Position:
-    """Where training stands: all that is not a tensor and that resuming needs.
-
-    Attributes:
-        epoch, step_in_epoch: the next step to take.
-        step: steps taken.
-        loss_sums, loss_counts: of the epoch so far, per task.
-        lr: learning rate of the last step.
-        balancing, schedule: the states of the two.
-        best: the figure that the best checkpoint has, with its epoch; larger is better.
-        waited: evaluations since then.
-        num_rows: rows of metrics.csv written.
-        seconds: spent training.
-        num_samples: samples trained on.
-        num_skipped: steps left out because something was not finite.
-        precision: fp32 or bf16.
-        stopped_early: whether the figure no longer rose.
-    """
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    step: int = 0
-    lr: float = 0.0
-    loss_sums: dict[str, float] = field(default_factory=dict)
-    loss_counts: dict[str, float] = field(default_factory=dict)
-    balancing: dict[str, float] = field(default_factory=dict)
-    schedule: dict[str, Any] = field(default_factory=dict)
-    best: dict[str, Any] | None = None
-    waited: int = 0
-    num_rows: int = 0
-    seconds: float = 0.0
-    num_samples: int = 0
-    num_skipped: int = 0
-    precision: str = "fp32"
-    stopped_early: bool = False
 
 
 def train(
@@ -153,11 +113,11 @@ class Training:
             self.average = AveragedModel(
                 self.model, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema), use_buffers=True
             )
-        self.rows: list[dict[str, Any]] = []
         if place is None:
             self.position = Position(precision=self._choose_precision())
         else:
-            self._restore(checkpoints.load(place))
+            self.position = self._resume(place)
+        self.journal = Journal(run, experiment, self.data, self.model, num_rows=self.position.num_rows)
         if self.config.compile:
             for module in (*self.model.encoders.values(), self.model.fusion, *self.model.tasks.values()):
                 module.compile()
@@ -165,14 +125,19 @@ class Training:
     def fit(self) -> None:
         """Train to the end, evaluating and saving on the way."""
         position, config = self.position, self.config
-        self._describe()
+        self.journal.describe()
+        self._write_summary()
         with Signals() as signals, SummaryWriter(str(self.run.path)) as events:
             while position.epoch < config.epochs and not position.stopped_early:
                 self._train_epoch(signals)
-                row = self._row_of_epoch()
+                weights = self.balancing.weights(self.model.tasks, position.balancing)
+                rows = [self.journal.row_of_epoch(position, weights)]
                 evaluated = self._evaluate() if self._evaluates_now() else None
+                if evaluated is not None:
+                    rows.append(evaluated.row)
                 position.epoch, position.step_in_epoch = position.epoch + 1, 0
-                self._write_rows([row] if evaluated is None else [row, evaluated.row], events)
+                self.journal.write_rows(rows, events)
+                position.num_rows = len(self.journal.rows)
                 if evaluated is not None:
                     self._keep_best(evaluated)
                 position.loss_sums, position.loss_counts = {}, {}
@@ -289,7 +254,7 @@ class Training:
         return "val" in self.data.counts and (due or last)
 
     def _evaluate(self) -> Evaluated:
-        model = self.model if self.average is None else cast(Model, self.average.module)
+        model = averaged(self.model, self.average)
         start = time.perf_counter()
         scored = score(
             model,
@@ -317,124 +282,18 @@ class Training:
             position.waited += 1
             position.stopped_early = position.waited == self.config.early_stopping
 
-    def _row_of_epoch(self) -> dict[str, Any]:
-        position = self.position
-        row: dict[str, Any] = {"epoch": position.epoch + 1, "step": position.step, "split": "train"}
-        row["seconds"] = round(position.seconds, 3)
-        row["lr"] = position.lr
-        for task, total in position.loss_sums.items():
-            row[f"loss/{task}"] = total / position.loss_counts[task]
-        weights = self.balancing.weights(self.model.tasks, position.balancing)
-        row.update({f"weight/{task}": w * self.experiment.tasks[task].weight for task, w in weights.items()})
-        return row
+    # --- parts of the set-up -------------------------------------------------------------------------------------
 
-    def _write_rows(self, rows: Sequence[dict[str, Any]], events: SummaryWriter) -> None:
-        for row in rows:
-            self.rows.append({key: "" if value != value else value for key, value in row.items()})  # NaN: no figure
-            for key, value in row.items():
-                if key not in ("epoch", "step", "split"):
-                    events.add_scalar(f"{row['split']}/{key}", value, row["step"])
-            shown = [f"{key} {value:.4g}" for key, value in row.items() if key.startswith("loss/")]
-            shown += [
-                f"{name}/{task.main_figure} {row[f'{name}/{task.main_figure}']:.4f}"
-                for name, task in self.model.tasks.items()
-                if f"{name}/{task.main_figure}" in row
-            ]
-            self.run.log(f"epoch {row['epoch']}/{self.config.epochs} {row['split']}: {', '.join(shown)}")
-        self.position.num_rows = len(self.rows)
-        self.run.write_rows("metrics.csv", self.rows)
-        if self.data.dropped:
-            self.run.write_rows("dropped.csv", [asdict(sample) for sample in self.data.dropped])
-
-    def _describe(self) -> None:
-        counts = num_parameters(self.model)
-        parts = ", ".join(f"{name} {count:,}" for name, count in counts.items() if name != "total")
-        self.run.log(f"{self.run.path}: {counts['total']:,} parameters ({parts})")
-        for split, count in self.data.counts.items():
-            present = ", ".join(
-                f"{name} {number}" for name, number in {**count["modalities"], **count["targets"]}.items()
-            )
-            self.run.log(f"{split}: {count['samples']} samples, of these {present}")
-        self._write_summary()
-
-    def _write_summary(self) -> None:
-        position = self.position
-        rate = position.num_samples / position.seconds if position.seconds else None
-        self.run.write_json(
-            "summary.json",
-            {
-                "name": self.experiment.name,
-                "created": self.run.path.name,
-                "command": shlex.join(sys.argv),
-                "weft": version("weft"),
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-                "device": describe(self.device),
-                "precision": position.precision,
-                "seed": self.config.seed,
-                "parameters": num_parameters(self.model),
-                "train": {
-                    "epochs_done": position.epoch,
-                    "epochs": self.config.epochs,
-                    "steps": position.step,
-                    "seconds": position.seconds,
-                    "images_per_second": rate,
-                    "peak_memory_bytes": peak_memory(self.device),
-                    "best": position.best,
-                    "stopped_early": position.stopped_early,
-                    "skipped_steps": position.num_skipped,
-                },
-                "data": {
-                    "format": self.experiment.data.format.type,
-                    "counts": self.data.counts,
-                    "dropped": len(self.data.dropped),
-                    "notes": self.data.notes,
-                },
-                "taken_over": None if self.taken_over is None else asdict(self.taken_over),
-            },
-        )
-
-    # --- checkpoints ---------------------------------------------------------------------------------------------
-
-    def _save(self, name: str) -> None:
-        """Save a checkpoint; `best` holds what is evaluated and nothing to go on training with."""
-        state = asdict(self.position)
-        if name == "best":
-            weights = self.model if self.average is None else self.average.module
-            checkpoint = checkpoints.Checkpoint(weights.state_dict(), {}, state)
-        else:
-            tensors, others = checkpoints.flatten_optimizer(self.optimizer.state_dict()["state"])
-            training = {f"optimizer.{key}": tensor for key, tensor in tensors.items()}
-            if self.average is not None:
-                training.update({f"average.{key}": tensor for key, tensor in self.average.state_dict().items()})
-            state["optimizer"] = others
-            state["threads"] = torch.get_num_threads()
-            checkpoint = checkpoints.Checkpoint(self.model.state_dict(), training, state)
-        checkpoints.save(checkpoint, self.run.checkpoints / name)
-
-    def _restore(self, checkpoint: checkpoints.Checkpoint) -> None:
-        state = dict(checkpoint.state)
-        others, threads = state.pop("optimizer"), state.pop("threads")
-        checkpoints.load_weights(self.model, checkpoint.weights, source=str(self.run.checkpoints / "last"))
-        tensors = _below("optimizer.", checkpoint.training)
-        self.optimizer.load_state_dict(
-            {
-                "state": checkpoints.restore_optimizer(tensors, others),
-                "param_groups": self.optimizer.state_dict()["param_groups"],
-            }
-        )
-        if self.average is not None:
-            average = _below("average.", checkpoint.training)
-            checkpoints.load_weights(self.average, average, source=str(self.run.checkpoints / "last"))
-        self.position = Position(**state)
-        self.rows = [dict(row) for row in self.run.read_rows("metrics.csv")[: self.position.num_rows]]
+    def _resume(self, place: Path) -> Position:
+        checkpoint = checkpoints.load(place)
+        position, threads = restore(checkpoint, self.model, self.average, self.optimizer, source=str(place))
         if threads != torch.get_num_threads():
             self.run.log(
                 f"this run had {threads} threads and has {torch.get_num_threads()} now: it goes on, "
                 "but not to the last bit as it would have"
             )
-        self.run.log(f"resumed at epoch {self.position.epoch + 1}, step {self.position.step_in_epoch}")
+        self.run.log(f"resumed at epoch {position.epoch + 1}, step {position.step_in_epoch}")
+        return position
 
     def _choose_precision(self) -> str:
         if self.config.precision != "auto":
@@ -446,6 +305,16 @@ class Training:
         measured = ", ".join(f"{precision} {time * 1000:.0f} ms" for precision, time in seconds.items())
         self.run.log(f"precision: {choice} (a step takes {measured})")
         return choice
+
+    def _save(self, name: str) -> None:
+        if name == "best":
+            checkpoint = to_use(self.model, self.average, self.position)
+        else:
+            checkpoint = to_go_on(self.model, self.average, self.optimizer, self.position)
+        checkpoints.save(checkpoint, self.run.checkpoints / name)
+
+    def _write_summary(self) -> None:
+        self.journal.write_summary(self.position, device=self.device, taken_over=self.taken_over)
 
     def _leave_if_asked(self, signals: Signals) -> None:
         if signals.received is not None:
@@ -482,11 +351,6 @@ def figure_to_choose_by(model: Model, figures: Mapping[str, Figures], best: str 
     return sum(values) / len(values)
 
 
-def seed_of_step(seed: int, step: int) -> int:
-    """The seed of everything random in a step, so that resuming needs no state of a random generator."""
-    return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9) % 2**63  # odd constants spread the bits
-
-
 def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
     while group := list(islice(batches, size)):
         yield group
@@ -495,10 +359,6 @@ def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
 def _sum_counts(model: Model, batches: Sequence[Batch]) -> dict[str, float]:
     counts = [model.counts(batch) for batch in batches]
     return {task: sum(float(count[task]) for count in counts) for task in model.tasks}
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _out_of_memory(config: TrainConfig) -> ResourceFault:

@@ -1,0 +1,49 @@
+"""Where training stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Position:
+    """Where training stands: all that is not a tensor and that resuming needs.
+
+    Attributes:
+        epoch, step_in_epoch: the next step to take.
+        step: steps taken.
+        loss_sums, loss_counts: of the epoch so far, per task.
+        lr: learning rate of the last step.
+        balancing, schedule: the states of the two.
+        best: the figure that the best checkpoint has, with its epoch; larger is better.
+        waited: evaluations since then.
+        num_rows: rows of metrics.csv written.
+        seconds: spent training.
+        num_samples: samples trained on.
+        num_skipped: steps left out because something was not finite.
+        precision: fp32 or bf16.
+        stopped_early: whether the figure no longer rose.
+    """
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    lr: float = 0.0
+    loss_sums: dict[str, float] = field(default_factory=dict)
+    loss_counts: dict[str, float] = field(default_factory=dict)
+    balancing: dict[str, float] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Any] | None = None
+    waited: int = 0
+    num_rows: int = 0
+    seconds: float = 0.0
+    num_samples: int = 0
+    num_skipped: int = 0
+    precision: str = "fp32"
+    stopped_early: bool = False
+
+
+def seed_of_step(seed: int, step: int) -> int:
+    """The seed of everything random in a step, so that resuming needs no state of a random generator."""
+    return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9) % 2**63  # odd constants spread the bits
