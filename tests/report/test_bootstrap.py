@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.report.fake_run import CLASSES, SegmentationScores, make_records
-from weft.report.bootstrap import align, draws, paired_differences, percentiles
+from weft.metrics.bootstrap import align, draws, percentiles
+from weft.report.bootstrap import paired_differences
 from weft.types import Records
 
 

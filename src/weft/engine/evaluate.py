@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from weft.data.pipeline import Data
-from weft.engine.intervals import intervals
 from weft.engine.loading import LoadedRun, load_run
 from weft.engine.pictures import draw_samples
 from weft.engine.score import Scored, name_of, score, subsets_of
 from weft.errors import WeftError
+from weft.metrics.bootstrap import intervals
 from weft.model import Model
 from weft.tasks.base import Task
 from weft.types import Records

@@ -182,13 +182,15 @@ def _paired(
 def _gain(
     task: TaskResult, complete: Subset, dropped: Subset, figure: str, paired: Mapping[str, Difference]
 ) -> Interval:
-    """With − without, turned so that positive is better."""
-    unknown = Interval(math.nan)
-    value = complete.figures.get(figure, unknown).value - dropped.figures.get(figure, unknown).value
-    interval = paired[figure].interval if figure in paired else Interval(value)
+    """With − without, turned so that positive is better; paired: on the samples that both could answer."""
+    if figure in paired:
+        interval = paired[figure].interval
+    else:
+        unknown = Interval(math.nan)
+        interval = Interval(complete.figures.get(figure, unknown).value - dropped.figures.get(figure, unknown).value)
     if task.style(figure).higher_is_better:
-        return Interval(value, interval.low, interval.high)
-    return Interval(-value, -interval.high, -interval.low)
+        return interval
+    return Interval(-interval.value, -interval.high, -interval.low)
 
 
 def _class_rows(gains: Mapping[str, Mapping[str, float]]) -> tuple[ClassGain, ...]:

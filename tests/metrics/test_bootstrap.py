@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weft.engine.intervals import intervals, resamples
+from weft.metrics.bootstrap import draws, intervals
 from weft.types import Records
 
 
@@ -26,7 +26,7 @@ def test_interval_of_a_mean_is_about_two_standard_errors() -> None:
 def test_groups_are_drawn_whole() -> None:
     ids = ["a1", "a2", "b1", "b2", "b3"]
     groups = {sample: sample[0] for sample in ids}
-    for index in resamples(ids, groups, number=20, seed=1):
+    for index in draws([groups[sample] for sample in ids], 20, seed=1):
         drawn = [ids[i] for i in index]
         assert drawn.count("a1") == drawn.count("a2")
         assert drawn.count("b1") == drawn.count("b2") == drawn.count("b3")
