@@ -30,17 +30,19 @@ class Warp:
         source: (H, W) of what it is applied to.
         size: (H, W) of the result.
         resizes: it only scales the whole picture to the whole result, or does nothing.
+        mirrors: left and right change places; with `resizes`, after that.
     """
 
     matrix: np.ndarray
     source: Size
     size: Size
     resizes: bool
+    mirrors: bool = False
 
     @property
     def is_identity(self) -> bool:
         """Nothing moves."""
-        return self.resizes and self.source == self.size
+        return self.resizes and self.source == self.size and not self.mirrors
 
 
 def generator(*words: object) -> np.random.Generator:
@@ -70,14 +72,15 @@ def draw(source: Size, size: Size | None, augment: Augment, random: np.random.Ge
     result = augment.crop or plain.size
     matrix = np.vstack([plain.matrix, [0, 0, 1]])
     height, width = plain.size
-    if flip < augment.flip:
+    mirrors = bool(flip < augment.flip)
+    if mirrors:
         matrix = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ matrix
     scale = 1.0
     if augment.scale is not None:
         low, high = np.log(augment.scale)
         scale = float(np.exp(low + zoom * (high - low)))
     if scale == 1 and not augment.rotate and result == plain.size:
-        return plain if flip >= augment.flip else Warp(matrix[:2], source, result, resizes=False)
+        return Warp(matrix[:2], source, result, resizes=True, mirrors=mirrors)
     angle = np.deg2rad((2 * turn - 1) * augment.rotate)
     linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     # of the scaled picture, any window of the result's size may be seen; a smaller picture may lie anywhere in it
@@ -86,7 +89,7 @@ def draw(source: Size, size: Size | None, augment: Augment, random: np.random.Ge
     centre = np.array([width, height]) / 2
     shift = corner + scale * centre - linear @ centre
     matrix = np.vstack([np.column_stack([linear, shift]), [0, 0, 1]]) @ matrix
-    return Warp(matrix[:2], source, result, resizes=False)
+    return Warp(matrix[:2], source, result, resizes=False, mirrors=mirrors)
 
 
 def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -103,7 +106,7 @@ def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
         return _move_points(warp, value)
     if geometry.kind == "label":
         return _move_labels(warp, value, geometry.fill)
-    if geometry.unknown is not None:
+    if geometry.unknown is not None and not (warp.resizes and warp.source == warp.size):  # a flip mixes nothing
         return _move_partly_known(warp, value, geometry.unknown)
     return _move_image(warp, value, geometry.fill)
 
@@ -120,31 +123,24 @@ def _move_points(warp: Warp, points: np.ndarray) -> np.ndarray:
 
 def _move_labels(warp: Warp, labels: np.ndarray, fill: float) -> np.ndarray:
     """Nearest: no value that was not there, besides `fill`."""
-    height, width = warp.size
     if warp.resizes:
-        shape = (height, width, *labels.shape[2:])  # OpenCV drops a last axis of one channel
-        return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).reshape(shape)
+        return _resized(warp, labels, cv2.INTER_NEAREST_EXACT)
     return _affine(labels, warp.matrix, warp.size, cv2.INTER_NEAREST, fill)
 
 
 def _move_image(warp: Warp, image: np.ndarray, fill: float) -> np.ndarray:
     """Bilinear, or averaged over areas where it shrinks."""
-    height, width = warp.size
-    moved: np.ndarray
     if warp.resizes:
-        shrinks = height <= warp.source[0] and width <= warp.source[1]
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        moved = cv2.resize(image, (width, height), interpolation=method).reshape(height, width, *image.shape[2:])
-    else:
-        matrix = warp.matrix
-        factors = np.hypot(matrix[0, :2], matrix[1, :2])  # how long one source pixel is in the result, along x and y
-        if factors.min() < 1 / _ALIASING:
-            small = np.maximum(1, np.round(np.minimum(factors, 1) * warp.source[::-1])).astype(int)  # (W, H)
-            shrunk = cv2.resize(image, (int(small[0]), int(small[1])), interpolation=cv2.INTER_AREA)
-            image = shrunk.reshape(small[1], small[0], *image.shape[2:])
-            matrix = matrix @ np.diag([warp.source[1] / small[0], warp.source[0] / small[1], 1])
-        moved = _affine(image, matrix, warp.size, cv2.INTER_LINEAR, fill)
-    return moved
+        shrinks = warp.size[0] <= warp.source[0] and warp.size[1] <= warp.source[1]
+        return _resized(warp, image, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    matrix = warp.matrix
+    factors = np.hypot(matrix[0, :2], matrix[1, :2])  # how long one source pixel is in the result, along x and y
+    if factors.min() < 1 / _ALIASING:
+        small = np.maximum(1, np.round(np.minimum(factors, 1) * warp.source[::-1])).astype(int)  # (W, H)
+        shrunk = cv2.resize(image, (int(small[0]), int(small[1])), interpolation=cv2.INTER_AREA)
+        image = shrunk.reshape(small[1], small[0], *image.shape[2:])
+        matrix = matrix @ np.diag([warp.source[1] / small[0], warp.source[0] / small[1], 1])
+    return _affine(image, matrix, warp.size, cv2.INTER_LINEAR, fill)
 
 
 def _move_partly_known(warp: Warp, image: np.ndarray, unknown: float) -> np.ndarray:
@@ -160,6 +156,16 @@ def _move_partly_known(warp: Warp, image: np.ndarray, unknown: float) -> np.ndar
         np.divide(total, weight, out=result, where=weight >= 0.5)
         moved.append(result.astype(image.dtype, copy=False))
     return moved[0] if image.ndim == 2 else cv2.merge(moved).reshape(*warp.size, len(moved))
+
+
+def _resized(warp: Warp, image: np.ndarray, method: int) -> np.ndarray:
+    """(H, W, ...) scaled and perhaps mirrored. OpenCV drops a last axis of one channel; it is put back."""
+    resized = image
+    if warp.source != warp.size:
+        resized = cv2.resize(image, (warp.size[1], warp.size[0]), interpolation=method)
+    if warp.mirrors:
+        resized = cv2.flip(resized, 1)
+    return resized.reshape(*warp.size, *image.shape[2:])
 
 
 def _affine(image: np.ndarray, matrix: np.ndarray, size: Size, method: int, fill: float) -> np.ndarray:

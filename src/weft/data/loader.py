@@ -121,7 +121,9 @@ class Loader:
         self._pool = None
 
     def _by_thread(self, requests: Iterable[Request]) -> Generator[Loaded, None, None]:
-        # decoding, warping and copying release the interpreter's lock, so one thread is enough to overlap with the step
+        # decoding, warping and copying release the interpreter's lock, so one thread is enough to overlap with the
+        # step; OpenCV's own threads would only take the cores from it
+        cv2.setNumThreads(0)
         thread = ThreadPoolExecutor(1, thread_name_prefix="weft-loader")
         waiting: deque[Future[Loaded]] = deque()
         try:
