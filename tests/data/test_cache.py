@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,22 +159,28 @@ def _fill(cache: Cache, folder: Path) -> None:
         assert cache.read(field, "", f"{index}.npy", folder.joinpath).max() == index + 1
 
 
-def test_a_memory_cache_leaves_nothing_behind_even_when_killed():
-    script = (
-        "import os, sys\n"
-        "from weft import experiment\n"
-        "from weft.data.cache import open_cache\n"
-        "cache, _ = open_cache(experiment.Cache(where='memory'))\n"
-        "print(cache.folder, flush=True)\n"
-        "if sys.argv[1] == 'killed': os.kill(os.getpid(), 9)\n"
-    )
-    folders = {}
-    for how in ("killed", "ended"):
-        done = subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, check=False)
-        folders[how] = Path(done.stdout.strip())
-    assert folders["ended"].name.startswith("weft-cache-")
-    assert not folders["ended"].exists()
-    assert not folders["killed"].exists()  # swept by the run after it
+def test_a_memory_cache_leaves_nothing_behind_even_when_killed(tmp_path):
+    context = multiprocessing.get_context("fork")
+    killed = context.Process(target=_open_and_die, args=(tmp_path / "name",))
+    killed.start()
+    killed.join()
+    left = Path((tmp_path / "name").read_text())
+    assert left.name.startswith("weft-cache-")
+    assert left.is_dir()
+    cache, _ = open_cache(experiment.Cache(where="memory"))
+    assert not left.exists()  # swept by the run after it
+    folder = cache.folder
+    assert folder is not None
+    assert folder.is_dir()
+    del cache
+    gc.collect()
+    assert not folder.exists()
+
+
+def _open_and_die(name: Path) -> None:
+    cache, _ = open_cache(experiment.Cache(where="memory"))
+    name.write_text(str(cache.folder))
+    os.kill(os.getpid(), 9)
 
 
 def test_a_memory_cache_in_use_is_not_swept(field):

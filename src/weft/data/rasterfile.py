@@ -88,14 +88,12 @@ class Raster:
         mode: what the channels mean; `channels` says nothing of them.
         palette: (n, 4) uint8 red, green, blue, alpha of a palette picture.
         lossy: stored by a method that invents values, so it cannot hold labels.
-        converted_from: the colour space that was turned into RGB, or "".
     """
 
     pixels: np.ndarray
     mode: Mode
     palette: np.ndarray | None = None
     lossy: bool = False
-    converted_from: str = ""
 
 
 def open_raster(source: Path | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> Raster:
@@ -195,18 +193,17 @@ def _open_picture(path: Path, max_pixels: int) -> Raster:
             mode: Mode = "colour" if image.mode == "RGB" else "colour-alpha"
             return Raster(_upright(_decode_deep(path), orientation), mode)
         palette = None
-        converted_from = ""
         if image.mode == "P":
             palette = _palette(image)
         elif image.mode not in _MODES:
-            converted_from, image = image.mode, image.convert("RGB")
+            image = image.convert("RGB")
         elif image.mode in ("PA", "RGBa"):
             image = image.convert("RGBA")
         elif image.mode == "La":
             image = image.convert("LA")
         mode = _MODES[image.mode]
         pixels = np.array(image)  # a copy: Pillow's own memory cannot be written to
-    return Raster(_upright(_native(pixels), orientation), mode, palette, lossy, converted_from)
+    return Raster(_upright(_native(pixels), orientation), mode, palette, lossy)
 
 
 def _orientation(image: Image.Image) -> int:
