@@ -196,7 +196,7 @@ def hull(mask: np.ndarray) -> np.ndarray:
     return (filled if points is None else cv2.fillConvexPoly(filled, points, 1)).astype(bool)
 
 
-@pytest.mark.parametrize("modalities", [IMAGE, DEPTH, BOTH], ids="+".join)
+@pytest.mark.parametrize("modalities", [IMAGE, DEPTH, BOTH], ids=lambda names: "+".join(sorted(names)))
 def test_a_stranger_who_sees_the_arrays_reaches_the_ceiling_and_does_not_pass_it(
     stated: Ceilings, modalities: frozenset[str]
 ):

@@ -77,7 +77,7 @@ def test_a_mask_is_written_with_a_palette_at_the_size_of_the_samples_own_image(t
     assert labels[0].tolist() == [1] * 6 + [4] * 6
     np.testing.assert_array_equal(np.asarray(picture.convert("RGB"))[0, 0], palette(5)[1])
     legend = json.loads((tmp_path / "classes.json").read_text(encoding="utf-8"))
-    assert legend["4"] == {"name": "4", "colour": task.legend()["4"]}
+    assert legend["4"] == {"name": "4", "colour": "#" + bytes(task.colours()["4"]).hex()}
 
 
 def test_resizing_class_by_class_is_the_maximum_of_resized_probabilities() -> None:
