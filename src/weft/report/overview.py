@@ -231,4 +231,6 @@ def evaluation_facts(evaluation: Evaluation) -> str:
         text += f", {numbers.plain(evaluation.images_per_second)} samples/s"
     seeds = f"{evaluation.seeds} seeds" if evaluation.seeds > 1 else "one seed"
     interval = f"; intervals: {evaluation.interval}" if evaluation.interval else ""
-    return f"{text}; {seeds}{interval}."
+    unanswered = any(subset.no_answer for task in evaluation.tasks.values() for subset in task.subsets.values())
+    worth = " What a modality is worth is measured on the samples that have an answer without it." if unanswered else ""
+    return f"{text}; {seeds}{interval}.{worth}"
