@@ -10,14 +10,17 @@ from weft.types import Features, FeatureSpec
 
 #: Options without which a part cannot be built, and further choices that are worth the whole contract.
 OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
-    ("encoder", "timm"): [{"name": "resnet18"}, {"name": "mobilenetv2_100", "output_stride": 16}],
+    ("encoder", "timm"): [{"name": "test_resnet"}, {"name": "test_efficientnet", "output_stride": 16}],
     ("encoder", "squeezenet"): [{"version": "1_0"}, {"version": "1_1"}],
     ("fusion", "weighted"): [
         {"mode": "learned"},
         {"mode": "attention"},
         {"mode": "fixed", "weights": {"a": 0.7, "b": 0.5, "c": 0.3}},
     ],
-    ("decoder", "unet"): [{}, {"attention": "scse", "stride": 1}],
+    ("decoder", "unet"): [
+        {"channels": (16, 8)},
+        {"channels": (64, 64), "attention": "scse", "stride": 1},
+    ],
     ("decoder", "deeplabv3plus"): [{"channels": 32}, {"channels": 32, "separable": False, "dropout": 0.0}],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor
@@ -64,3 +65,8 @@ def test_a_single_row_is_normalised_by_running_statistics_and_leaves_them_alone(
     assert torch.equal(pooling.norm.running_mean, before)
     decoder((torch.randn(2, 8, 16, 16), torch.randn(2, 8, 4, 4)))
     assert not torch.equal(pooling.norm.running_mean, before)
+
+
+def test_attention_on_too_few_channels_is_refused_with_the_number() -> None:
+    with pytest.raises(ValueError, match="16 channels or more"):
+        Unet(FeatureSpec("grid", 32, (8, 32), (4, 16)), channels=(32, 8), attention="scse")

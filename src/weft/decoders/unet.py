@@ -11,6 +11,9 @@ from weft.decoders.base import Decoder
 from weft.registry import Range, register
 from weft.types import FeatureSpec
 
+#: The library divides channels by this inside the attention.
+_SCSE_REDUCTION = 16
+
 
 @register("decoder", "unet")
 class Unet(Decoder):
@@ -48,6 +51,11 @@ class Unet(Decoder):
             num_extra += 1
         skip_channels = [spec.channels[level] for level in self.skips] + [0] * num_extra
         widths = [channels[min(i, len(channels) - 1)] for i in range(len(skip_channels))]
+        if attention == "scse" and min([spec.dim, *widths]) < _SCSE_REDUCTION:
+            raise ValueError(
+                f"unet: attention scse needs {_SCSE_REDUCTION} channels or more in every block, and there are {widths} "
+                f"on an encoder of {spec.dim}; give more `channels`, or attention none"
+            )
         self.blocks = nn.ModuleList(
             UnetDecoderBlock(below, skip, width, attention_type=None if attention == "none" else attention)
             for below, skip, width in zip([spec.dim, *widths], skip_channels, widths, strict=False)

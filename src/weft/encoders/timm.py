@@ -28,7 +28,7 @@ _ANY_SIZE: tuple[dict[str, Any], ...] = (
     {},
 )
 
-#: Sizes that networks may insist on multiples of, tried in this order.
+#: Numbers that networks may insist on multiples of, tried in this order, and after them the size a network is made for.
 _MULTIPLES = (1, 4, 8, 16, 32, 64, 128, 256)
 
 #: So many characters of a library's reason are passed on; a list of a hundred tensors helps nobody.
@@ -218,9 +218,11 @@ def _from_file(name: str, options: Mapping[str, Any], path: Path) -> nn.Module:
 @torch.no_grad()
 def _find_multiple(network: nn.Module, name: str, in_channels: int) -> int:
     """The smallest multiple that heights and widths must be of, found by trying."""
+    cfg = timm.get_pretrained_cfg(name)
+    own_size = (cfg.input_size[-1],) if cfg is not None else ()
     training = network.training
     network.eval()
-    for multiple in _MULTIPLES:
+    for multiple in (*_MULTIPLES, *own_size):
         height, width = (-(-size // multiple) * multiple for size in _PROBE_SIZE)
         try:
             network(torch.zeros(1, in_channels, height, width))
