@@ -16,7 +16,7 @@ demo: install
 	$(VENV)/bin/weft demo
 
 test: install
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto
 
 lint: install
 	$(RUN) -m ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,6 +159,23 @@ def test_accumulation_gives_the_gradient_of_one_large_batch(experiment: Make) ->
 def test_changes_that_would_change_the_result_are_refused_on_resume(experiment: Make, trained: Path) -> None:
     with pytest.raises(ConfigError, match=r"train\.batch_size: the run has 6 and 4 was given"):
         weft.train(experiment(train__batch_size=4), resume=trained, progress=False)
+
+
+def test_another_number_of_threads_is_told_on_resume(
+    experiment: Make, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    made = RunFolder(run).experiment()
+    weft.train(made, resume=run, progress=False)
+    assert "this run had 1 threads and has 64 now" in (run / "log.txt").read_text()
+
+
+def test_the_learning_rate_is_that_of_the_schedule(trained: Path) -> None:
+    """Poly over 2 epochs of 4 steps: the last step of the first epoch stands at 3 / 4 of it, warm-up is over."""
+    rows = RunFolder(trained).read_rows("metrics.csv")
+    assert float(rows[0]["lr"]) == pytest.approx(1e-3 * (1 - 0.75 / 2) ** 0.9)
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, value: float) -> None:

@@ -118,3 +118,13 @@ def test_optimizer_state_survives_flattening() -> None:
     tensors, others = checkpoints.flatten_optimizer(state)
     assert sorted(tensors) == ["0.exp_avg", "0.step"]
     assert checkpoints.restore_optimizer(tensors, others) == state
+
+
+def test_a_checkpoint_of_another_format_is_refused_with_both_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "FORMAT", 7)
+        checkpoints.save(example(), tmp_path / "last")
+    with pytest.raises(WeftError, match="has checkpoint format 7 and this weft reads 1"):
+        checkpoints.load(tmp_path / "last")
