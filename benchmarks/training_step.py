@@ -38,7 +38,7 @@ def compare(title: str, training: Training, *, turns: int) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder), 24, 256)
-        large = segmentation(Path(folder), size=256)
+        large = segmentation(Path(folder), size=256, train__epochs=1000)  # more steps than are timed
         run = RunFolder.create(large, echo=False)
         compare("ResNet-18 DeepLabV3+, 8 x 256 x 256, bf16", Training(large, run), turns=20)
         small = segmentation(
@@ -47,6 +47,7 @@ def main() -> None:
             modalities__image={"encoder": {"type": "timm", "name": "mobilenetv3_small_050", "freeze_bn": True}},
             tasks__label__decoder={"type": "unet", "channels": [16, 16, 16, 16]},
             train__batch_size=4,
+            train__epochs=1000,
         )
         compare(
             "MobileNetV3-small 0.5 U-Net, 4 x 96 x 96, bf16",
