@@ -12,7 +12,7 @@ import numpy as np
 from weft.data.pipeline import Data
 from weft.engine.loading import LoadedRun, load_run
 from weft.engine.pictures import draw_samples
-from weft.engine.score import Scored, name_of, score, subsets_of
+from weft.engine.score import Scored, score, subsets_of
 from weft.errors import WeftError
 from weft.metrics.bootstrap import intervals
 from weft.model import Model
@@ -205,6 +205,3 @@ def _summary_lines(result: Mapping[str, Any]) -> list[str]:
                 + (f", {scored['no_answer']} without an answer" if scored["no_answer"] else "")
             )
     return lines
-
-
-__all__ = ["evaluate", "name_of", "read_records", "write_records"]

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from weft.engine.precision import autocast
 from weft.experiment import Inference
 from weft.modalities.base import Geometry, Modality
-from weft.model import Model
+from weft.model import Model, Outputs
 from weft.tasks.base import Task
 from weft.types import Batch, Features, Prediction
 
@@ -61,16 +61,28 @@ def encode(
 def answer(
     model: Model, seen: list[Seen], size: tuple[int, int], *, precision: str, keep: frozenset[str] | None = None
 ) -> dict[str, Prediction]:
-    """{task: Prediction} at `size`, averaged over the looks, from the modalities in `keep` (all by default).
+    """{task: Prediction} at `size`, averaged over the looks, from the modalities in `keep` (all by default)."""
+    return combine(model, seen, decode(model, seen, precision=precision, keep=keep), size)
+
+
+def decode(model: Model, seen: list[Seen], *, precision: str, keep: frozenset[str] | None = None) -> list[Outputs]:
+    """What the heads say of every look, from the modalities in `keep` (all by default)."""
+    outputs = []
+    for one in seen:
+        features = one.features if keep is None else _kept(one.features, keep)
+        with autocast(next(model.parameters()).device, precision):
+            outputs.append(model.decode(features, one.look.batch.size))
+    return outputs
+
+
+def combine(model: Model, seen: list[Seen], outputs: list[Outputs], size: tuple[int, int]) -> dict[str, Prediction]:
+    """{task: Prediction} at `size` from the outputs of every look.
 
     Dense tasks average all looks, pixel by pixel; the others average the looks at the whole sample.
     """
     answers: dict[str, list[tuple[Look, Prediction]]] = {name: [] for name in model.tasks}
-    for one in seen:
-        features = one.features if keep is None else _kept(one.features, keep)
-        with autocast(next(model.parameters()).device, precision):
-            outputs = model.decode(features, one.look.batch.size)
-        for name, prediction in model.answer(outputs).items():
+    for one, said in zip(seen, outputs, strict=True):
+        for name, prediction in model.answer(said).items():
             answers[name].append((one.look, prediction))
     return {name: _average(task, answers[name], size) for name, task in model.tasks.items()}
 

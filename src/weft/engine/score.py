@@ -15,7 +15,7 @@ from weft.engine import inference as looking
 from weft.engine.corruptions import SEVERITIES, corrupt
 from weft.engine.precision import autocast
 from weft.experiment import Inference
-from weft.model import Model
+from weft.model import Model, Outputs
 from weft.tasks.base import Task
 from weft.types import Batch, Prediction, Records
 
@@ -33,7 +33,7 @@ class Scored:
         seconds: how long the answers from all modalities took (reading included, other subsets not).
         records: {task: {subset: Records}}, subsets as `name_of` writes them.
         no_answer: {task: {subset: samples that could not be answered}}.
-        losses: {task: mean loss} from all modalities.
+        losses: {task: mean loss} from the first subset.
         corrupted: {(modality, corruption, severity): {task: Records}}; severity 0 is the clean one.
     """
 
@@ -115,12 +115,13 @@ def score(
             model, batch, data.modalities, inference=inference, multiple=multiple, precision=precision
         )
         for subset in subsets:
-            answers = looking.answer(model, seen, batch.size, precision=precision, keep=frozenset(subset))
+            outputs = looking.decode(model, seen, precision=precision, keep=frozenset(subset))
+            answers = looking.combine(model, seen, outputs, batch.size)
             _record(model, batch, answers, {task: parts[task][name_of(subset)] for task in model.tasks})
             for task, prediction in answers.items():
                 scored.no_answer[task][name_of(subset)] += len(batch) - int(prediction.answered.sum())
             if subset == subsets[0]:
-                _add_losses(model, batch, seen, precision, sums, counts)
+                _add_losses(model, batch, seen, outputs, sums, counts)
                 scored.seconds += time.perf_counter() - start
         if scored.num_samples < corruption_limit:
             _corrupt_and_record(model, data, batch, seen, precision, spoilt)
@@ -154,17 +155,15 @@ def _add_losses(
     model: Model,
     batch: Batch,
     seen: Sequence[looking.Seen],
-    precision: str,
+    outputs: Sequence[Outputs],
     sums: dict[str, float],
     counts: dict[str, float],
 ) -> None:
     """Losses of the batch as it is; they are not defined on averages over looks."""
-    plain = next((one for one in seen if one.look.batch is batch), None)
+    plain = next((said for one, said in zip(seen, outputs, strict=True) if one.look.batch is batch), None)
     if plain is None:
         return
-    with autocast(next(model.parameters()).device, precision):
-        outputs = model.decode(plain.features, batch.size)
-    for name, (total, count) in model.losses(outputs, batch).items():
+    for name, (total, count) in model.losses(plain, batch).items():
         sums[name] += float(total)
         counts[name] += float(count)
 
