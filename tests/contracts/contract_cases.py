@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,8 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
         {"mode": "attention"},
         {"mode": "fixed", "weights": {"a": 0.7, "b": 0.5, "c": 0.3}},
     ],
+    ("decision", "linear"): [{}, {"weights": {"a": 3.0, "b": 1.0, "c": 4.0}}],
+    ("decision", "product"): [{}, {"evidence": "sum"}, {"powers": "learned"}],
     ("decoder", "unet"): [
         {"channels": (16, 8)},
         {"channels": (64, 64), "attention": "scse", "stride": 1},
@@ -57,77 +61,94 @@ CLIPS = {
     "b": FeatureSpec("clip", 24, (8, 24), (4, 16)),
     "c": FeatureSpec("clip", 24, (12, 24), (8, 16)),
 }
-LAYOUTS = {"grid": GRIDS, "vector": VECTORS, "sequence": SEQUENCES, "clip": CLIPS}
+#: What can meet in a fusion.
+MIXTURES = {
+    "grid": GRIDS,
+    "vector": VECTORS,
+    "sequence": SEQUENCES,
+    "clip": CLIPS,
+    "grid+vector": {"a": GRIDS["a"], "b": VECTORS["b"]},
+    "grid+sequence": {"a": GRIDS["a"], "b": SEQUENCES["b"]},
+    "sequence+vector": {"a": SEQUENCES["a"], "b": VECTORS["b"]},
+    "grid+grid+sequence": {"a": GRIDS["a"], "b": GRIDS["b"], "c": SEQUENCES["c"]},
+    "vector+grid+sequence": {"a": VECTORS["a"], "b": GRIDS["b"], "c": SEQUENCES["c"]},
+    "clip+grid+sequence": {"a": CLIPS["a"], "b": GRIDS["b"], "c": SEQUENCES["c"]},
+}
 NUM_FRAMES = 2
-NUM_TOKENS = 5
+
+#: Tokens of the longest row of a sequence.
+NUM_TOKENS = {"a": 5, "b": 7, "c": 4}
 
 
-def features_of(spec: FeatureSpec, present: Tensor, size: tuple[int, int], *, seed: int) -> Features:
-    """Random features that obey a spec, zero where absent."""
+def features_of(
+    spec: FeatureSpec, present: Tensor, size: tuple[int, int], *, seed: int, num_tokens: int = 5, summary: bool = False
+) -> Features:
+    """Random features that obey a spec, zero where absent.
+
+    Args:
+        spec: to obey.
+        present: (B,) bool.
+        size: (H, W) of the picture.
+        seed: of the numbers.
+        num_tokens: of the longest row of a sequence; the others are shorter.
+        summary: whether there is a vector beside the tokens.
+    """
     generator = torch.Generator().manual_seed(seed)
     num_rows = len(present)
     maps: tuple[Tensor, ...] = ()
     grid = None
-    num_tokens = {"vector": 1, "sequence": NUM_TOKENS}.get(spec.layout, 0)
+    lengths = torch.ones(num_rows)
+    if spec.layout == "sequence":
+        lengths = torch.tensor([max(1, num_tokens - row % num_tokens) for row in range(num_rows)])
     if spec.has_maps:
         num_frames = NUM_FRAMES if spec.layout == "clip" else 1
         sizes = [spec.level_size(level, size) for level in range(len(spec.strides))]
         grid = (num_frames, *sizes[-1])
-        num_tokens = num_frames * sizes[-1][0] * sizes[-1][1]
+        lengths = torch.full((num_rows,), num_frames * sizes[-1][0] * sizes[-1][1])
         maps = tuple(
             torch.randn(num_rows, num_frames, c, *s, generator=generator)
             for c, s in zip(spec.channels[:-1], sizes[:-1], strict=True)
         )
-    tokens = torch.randn(num_rows, num_tokens, spec.dim, generator=generator)
-    whole = Features(tokens, torch.ones(num_rows, num_tokens, dtype=torch.bool), torch.ones_like(present), grid, maps)
-    empty = Features(
-        tokens.new_zeros(tokens.shape),
-        torch.zeros_like(whole.mask),
-        torch.zeros_like(present),
+    tokens = torch.randn(num_rows, int(lengths.max()), spec.dim, generator=generator)
+    whole = Features(
+        tokens,
+        torch.arange(tokens.shape[1]) < lengths[:, None],
+        torch.ones_like(present),
         grid,
-        tuple(torch.zeros_like(level) for level in maps),
+        maps,
+        torch.randn(num_rows, spec.dim, generator=generator) if summary else None,
     )
-    return replace_rows(whole, empty, ~present)
-
-
-def replace_rows(features: Features, other: Features, rows: Tensor) -> Features:
-    """`features` with some rows taken from `other`."""
-
-    def pick(mine: Tensor, theirs: Tensor) -> Tensor:
-        return torch.where(rows.view(-1, *[1] * (mine.dim() - 1)), theirs, mine)
-
-    return Features(
-        pick(features.tokens, other.tokens),
-        pick(features.mask, other.mask),
-        pick(features.present, other.present),
-        features.grid,
-        tuple(pick(mine, theirs) for mine, theirs in zip(features.maps, other.maps, strict=True)),
-    )
+    return whole.keep(present)
 
 
 def with_garbage(features: Features, value: float) -> Features:
-    """The same features, whose absent rows hold `value`."""
-    garbage = Features(
-        torch.full_like(features.tokens, value),
-        features.mask,
-        features.present,
-        features.grid,
-        tuple(torch.full_like(level, value) for level in features.maps),
+    """The same features, that hold `value` wherever nothing real is: in absent rows, and in padding."""
+
+    def spoil(tensor: Tensor, real: Tensor) -> Tensor:
+        return torch.where(real.view(*real.shape, *[1] * (tensor.dim() - real.dim())), tensor, value)
+
+    return replace(
+        features,
+        tokens=spoil(features.tokens, features.mask),
+        maps=tuple(spoil(level, features.present) for level in features.maps),
+        vector=None if features.vector is None else spoil(features.vector, features.present),
     )
-    return replace_rows(features, garbage, ~features.present)
 
 
 def leaves(features: Features) -> tuple[Features, list[Tensor]]:
     """The same features as leaves of a graph, and those leaves."""
     tokens = features.tokens.clone().requires_grad_()
     maps = tuple(level.clone().requires_grad_() for level in features.maps)
-    return Features(tokens, features.mask, features.present, features.grid, maps), [tokens, *maps]
+    vector = None if features.vector is None else features.vector.clone().requires_grad_()
+    grown = replace(features, tokens=tokens, maps=maps, vector=vector)
+    return grown, [tokens, *maps, *([] if vector is None else [vector])]
 
 
 def tensors_of(features: Features) -> list[Tensor]:
     """All numbers in the rows that are present."""
     rows = features.select(features.present)
-    return [torch.where(rows.mask[..., None], rows.tokens, 0), *rows.maps]
+    vector = [] if rows.vector is None else [rows.vector]
+    return [torch.where(rows.mask[..., None], rows.tokens, 0), *rows.maps, *vector]
 
 
 def weighted_total(features: Features) -> Tensor:

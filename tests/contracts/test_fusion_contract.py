@@ -1,14 +1,16 @@
-"""What every registered fusion keeps, on maps and on tokens, for one to three modalities."""
+"""What every registered fusion keeps, for every mixture of layouts and every subset of the modalities."""
 
 from __future__ import annotations
+
+from itertools import product
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.contracts.contract_cases import (
-    GRIDS,
-    LAYOUTS,
+    MIXTURES,
+    NUM_TOKENS,
     SIZES,
     cases,
     features_of,
@@ -19,150 +21,185 @@ from tests.contracts.contract_cases import (
     weighted_total,
     with_garbage,
 )
+from weft import registry
 from weft.fusion.base import Fusion
 from weft.registry import Part
-from weft.types import Features
+from weft.types import Features, FeatureSpec
 
-FUSIONS = pytest.mark.parametrize("part", cases("fusion"), ids=label)
-EACH_LAYOUT = pytest.mark.parametrize("layout", LAYOUTS)
+Specs = dict[str, FeatureSpec]
+SIZE = (32, 48)
 
-#: Every modality is absent once, one row has all, and in the last nothing is there.
-PRESENT = {
-    "a": torch.tensor([True, True, False, True, False]),
-    "b": torch.tensor([True, False, True, True, False]),
-    "c": torch.tensor([True, True, True, False, False]),
-}
+#: A row per subset of three modalities: all first, the empty one last.
+SUBSETS = list(product([True, False], repeat=3))
+PRESENT = {m: torch.tensor([subset[place] for subset in SUBSETS]) for place, m in enumerate("abc")}
 
 
-def build(part: Part, layout: str, modalities: str = "abc", *, seed: int = 0) -> Fusion:
+def fits(part: Part, specs: Specs) -> bool:
+    """Whether a fusion says that it takes these modalities."""
+    needs_maps: bool = registry.get("fusion", part.type).needs_maps  # type: ignore[attr-defined]
+    return not needs_maps or all(spec.has_maps for spec in specs.values())
+
+
+PAIRS = [(part, mixture) for part in cases("fusion") for mixture in MIXTURES]
+EACH = pytest.mark.parametrize(
+    ("part", "mixture"),
+    [pytest.param(part, m, id=f"{label(part)}-{m}") for part, m in PAIRS if fits(part, MIXTURES[m])],
+)
+
+
+def build(part: Part, specs: Specs, *, seed: int = 0) -> Fusion:
     torch.manual_seed(seed)
-    fusion: Fusion = for_modalities(part, list(modalities))({m: LAYOUTS[layout][m] for m in modalities})
+    fusion: Fusion = for_modalities(part, list(specs))(specs)
     return fusion
 
 
-def inputs(
-    layout: str,
-    modalities: str = "abc",
-    size: tuple[int, int] = (64, 64),
-    present: dict[str, Tensor] = PRESENT,
-) -> dict[str, Features]:
-    return {m: features_of(LAYOUTS[layout][m], present[m], size, seed=ord(m)) for m in modalities}
+def inputs(specs: Specs, size: tuple[int, int] = SIZE, present: dict[str, Tensor] = PRESENT) -> dict[str, Features]:
+    """Features of every row of `present`; sequences are of different lengths, and b's has a summary too."""
+    return {
+        m: features_of(
+            spec,
+            present[m],
+            size,
+            seed=ord(m),
+            num_tokens=NUM_TOKENS[m],
+            summary=m == "b" and spec.layout == "sequence",
+        )
+        for m, spec in specs.items()
+    }
 
 
-@FUSIONS
-@EACH_LAYOUT
-@pytest.mark.parametrize("modalities", ["a", "ab", "abc"])
+def present_in(specs: Specs) -> Tensor:
+    return torch.stack([PRESENT[m] for m in specs]).any(0)
+
+
+@EACH
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_views_are_as_their_specs_say(part: Part, layout: str, modalities: str, size: tuple[int, int]) -> None:
-    fusion = build(part, layout, modalities)
-    views = fusion(inputs(layout, modalities, size))
-    assert set(views) == set(fusion.specs)
+def test_views_are_as_their_specs_say(part: Part, mixture: str, size: tuple[int, int]) -> None:
+    whole = MIXTURES[mixture]
+    for modalities in dict.fromkeys((*whole, *tuple(whole)[:count]) for count in (1, 2, 3)):
+        specs = {m: whole[m] for m in modalities}
+        fusion = build(part, specs)
+        views = fusion(inputs(specs, size))
+        assert set(views) == set(fusion.specs)
+        for name, view in views.items():
+            spec = fusion.specs[name]
+            assert view.tokens.shape[-1] == spec.dim
+            assert view.pooled.shape == (len(SUBSETS), spec.dim)
+            assert spec.layout != "vector" or view.tokens.shape[1] == 1
+            assert spec.has_maps == (view.grid is not None)
+            if spec.has_maps:
+                pyramid = view.pyramid
+                assert [level.shape[1] for level in pyramid] == list(spec.channels)
+                assert [tuple(level.shape[-2:]) for level in pyramid] == [
+                    spec.level_size(level, size) for level in range(len(spec.strides))
+                ]
+            assert all(tensor.isfinite().all() for tensor in tensors_of(view))
+        if "fused" in views:
+            assert fusion.specs["fused"].has_maps == any(spec.has_maps for spec in specs.values())
+
+
+@EACH
+def test_a_view_is_present_where_any_of_its_modalities_is(part: Part, mixture: str) -> None:
+    specs = MIXTURES[mixture]
+    views = build(part, specs)(inputs(specs))
     for name, view in views.items():
-        spec = fusion.specs[name]
-        assert spec.layout == layout
-        assert view.tokens.shape[-1] == spec.dim
-        if spec.has_maps:
-            pyramid = view.pyramid
-            assert [level.shape[1] for level in pyramid] == list(spec.channels)
-            assert [tuple(level.shape[-2:]) for level in pyramid] == [
-                spec.level_size(level, size) for level in range(len(spec.strides))
-            ]
-        assert all(tensor.isfinite().all() for tensor in tensors_of(view))
+        expected = present_in(specs) if name == "fused" else PRESENT[name]
+        assert torch.equal(view.present, expected)
+        assert torch.equal(view.mask.any(1), expected)
 
 
-@FUSIONS
-@EACH_LAYOUT
-def test_a_view_is_present_where_any_of_its_modalities_is(part: Part, layout: str) -> None:
-    views = build(part, layout)(inputs(layout))
-    expected = (
-        {m: PRESENT[m] for m in views}
-        if "fused" not in views
-        else {"fused": PRESENT["a"] | PRESENT["b"] | PRESENT["c"]}
-    )
-    for name, view in views.items():
-        assert torch.equal(view.present, expected[name])
-        assert torch.equal(view.mask.any(1), expected[name])
-
-
-@FUSIONS
-@EACH_LAYOUT
+@EACH
 @pytest.mark.parametrize("garbage", [float("nan"), float("inf"), 1e30])
-def test_what_an_absent_row_holds_changes_nothing(part: Part, layout: str, garbage: float) -> None:
-    fusion = build(part, layout).train()
+def test_what_is_not_real_changes_nothing(part: Part, mixture: str, garbage: float) -> None:
+    specs = MIXTURES[mixture]
+    fusion = build(part, specs).train()
     results = []
-    for features in (inputs(layout), {m: with_garbage(f, garbage) for m, f in inputs(layout).items()}):
+    for features in (inputs(specs), {m: with_garbage(f, garbage) for m, f in inputs(specs).items()}):
         fusion.zero_grad()
+        torch.manual_seed(0)  # of dropout
         grown = {m: leaves(f) for m, f in features.items()}
         views = fusion({m: f for m, (f, _) in grown.items()})
         sum((weighted_total(view) for view in views.values()), start=torch.zeros(())).backward()
         gradients = [p.grad.clone() for p in fusion.parameters() if p.grad is not None]
-        at_inputs = [
-            leaf.grad[PRESENT[m]] for m, (_, tensors) in grown.items() for leaf in tensors if leaf.grad is not None
-        ]
-        results.append([*(t for view in views.values() for t in tensors_of(view)), *gradients, *at_inputs])
+        at_inputs = [leaf.grad for _, tensors in grown.values() for leaf in tensors if leaf.grad is not None]
+        explained = [*fusion.explain(features).values()]
+        results.append([*(t for view in views.values() for t in tensors_of(view)), *gradients, *at_inputs, *explained])
     clean, dirty = results
     assert len(clean) == len(dirty)
     assert all(torch.equal(a, b) for a, b in zip(clean, dirty, strict=True))
 
 
-@FUSIONS
-@EACH_LAYOUT
-def test_every_parameter_learns(part: Part, layout: str) -> None:
-    fusion = build(part, layout).train()
-    grown = {m: leaves(f)[0] for m, f in inputs(layout).items()}
-    sum((weighted_total(view) for view in fusion(grown).values()), start=torch.zeros(())).backward()
-    idle = [name for name, p in fusion.named_parameters() if p.grad is None or not p.grad.any()]
-    assert idle == []
+@EACH
+def test_every_parameter_learns(part: Part, mixture: str) -> None:
+    """In one step, or in the second where what comes after it starts at zero."""
+    specs = MIXTURES[mixture]
+    fusion = build(part, specs).train()
+    parameters = dict(fusion.named_parameters())
+    idle = set(parameters)
+    for _ in range(2 if parameters else 0):
+        fusion.zero_grad()
+        views = fusion(inputs(specs)).values()
+        sum((weighted_total(view) for view in views), start=torch.zeros(())).backward()
+        idle -= {name for name, p in parameters.items() if p.grad is not None and p.grad.any()}
+        with torch.no_grad():
+            for parameter in parameters.values():
+                parameter.sub_(1e-6 * (0 if parameter.grad is None else parameter.grad))
+    assert idle == set()
 
 
-@FUSIONS
-@EACH_LAYOUT
-def test_a_batch_of_one_is_that_row_of_a_batch(part: Part, layout: str) -> None:
-    fusion = build(part, layout).eval()
-    features = inputs(layout)
+@EACH
+def test_a_batch_of_one_is_that_row_of_a_batch(part: Part, mixture: str) -> None:
+    specs = MIXTURES[mixture]
+    fusion = build(part, specs).eval()
+    features = inputs(specs)
     together = fusion(features)
-    for row in range(4):
-        alone = fusion({m: f.select(torch.tensor([row])) for m, f in features.items()})
+    for row in present_in(specs).nonzero().flatten():
+        alone = fusion({m: f.select(row[None]) for m, f in features.items()})
         for name, view in together.items():
-            for ours, theirs in zip(tensors_of(alone[name]), tensors_of(view.select(torch.tensor([row]))), strict=True):
+            for ours, theirs in zip(tensors_of(alone[name]), tensors_of(view.select(row[None])), strict=True):
                 torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@FUSIONS
-@EACH_LAYOUT
-def test_a_modality_that_is_absent_everywhere_is_no_obstacle(part: Part, layout: str) -> None:
-    nowhere = {**PRESENT, "b": torch.zeros(5, dtype=torch.bool)}
-    views = build(part, layout)(inputs(layout, present=nowhere))
-    assert all(tensor.isfinite().all() for view in views.values() for tensor in tensors_of(view))
+@EACH
+def test_a_picture_that_a_whole_batch_lacks_is_as_one_that_a_row_lacks(part: Part, mixture: str) -> None:
+    """A batch without any picture has no size; its answers are still those of its rows among others."""
+    specs = MIXTURES[mixture]
+    fusion = build(part, specs).eval()
+    features = inputs(specs)
+    together = fusion(features)
+    for subset in set(SUBSETS) - {(True,) * 3}:
+        row = torch.tensor([SUBSETS.index(subset)])
+        here = {m: there for m, there in zip("abc", subset, strict=True) if m in specs}
+        pictured = any(specs[m].has_maps for m, there in here.items() if there)
+        if not any(here.values()):
+            continue
+        size = SIZE if pictured else (0, 0)
+        alone = fusion(
+            {
+                m: features[m].select(row) if there else specs[m].empty(1, size, like=torch.zeros(()))
+                for m, there in here.items()
+            }
+        )
+        for name, view in together.items():
+            torch.testing.assert_close(alone[name].pooled, view.select(row).pooled, rtol=1e-4, atol=1e-5)
 
 
-@FUSIONS
-def test_the_empty_features_of_a_spec_are_taken(part: Part) -> None:
-    fusion = build(part, "grid", "ab")
-    features = {
-        "a": features_of(GRIDS["a"], torch.ones(2, dtype=torch.bool), (65, 97), seed=1),
-        "b": GRIDS["b"].empty(2, (65, 97), like=torch.zeros(())),
-    }
-    views = fusion(features)
-    assert all(tensor.isfinite().all() for view in views.values() for tensor in tensors_of(view))
-
-
-@FUSIONS
-@EACH_LAYOUT
-def test_modalities_are_paired_by_name(part: Part, layout: str) -> None:
-    fusion = build(part, layout).eval()
-    features = inputs(layout)
+@EACH
+def test_modalities_are_paired_by_name(part: Part, mixture: str) -> None:
+    specs = MIXTURES[mixture]
+    fusion = build(part, specs).eval()
+    features = inputs(specs)
     forwards, backwards = fusion(features), fusion(dict(reversed(features.items())))
     for name, view in forwards.items():
         pairs = zip(tensors_of(view), tensors_of(backwards[name]), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
 
 
-@FUSIONS
-@EACH_LAYOUT
-def test_the_same_seed_gives_the_same_result_and_weights_carry_it(part: Part, layout: str) -> None:
-    features = inputs(layout)
-    first, again, other = (build(part, layout, seed=seed).eval() for seed in (3, 3, 4))
+@EACH
+def test_the_same_seed_gives_the_same_result_and_weights_carry_it(part: Part, mixture: str) -> None:
+    specs = MIXTURES[mixture]
+    features = inputs(specs)
+    first, again, other = (build(part, specs, seed=seed).eval() for seed in (3, 3, 4))
     other.load_state_dict(first.state_dict())
     for name, view in first(features).items():
         for fusion in (again, other):
@@ -170,31 +207,46 @@ def test_the_same_seed_gives_the_same_result_and_weights_carry_it(part: Part, la
             assert all(torch.equal(one, two) for one, two in pairs)
 
 
-@FUSIONS
-def test_forward_leaves_nothing_behind(part: Part) -> None:
-    fusion = build(part, "grid")
+@EACH
+def test_forward_leaves_nothing_behind(part: Part, mixture: str) -> None:
+    specs = MIXTURES[mixture]
+    fusion = build(part, specs)
     before = {name: set(vars(module)) for name, module in fusion.named_modules()}
     state = {name: tensor.clone() for name, tensor in fusion.state_dict().items()}
-    fusion(inputs("grid"))
+    fusion(inputs(specs))
+    fusion.explain(inputs(specs))
     assert {name: set(vars(module)) for name, module in fusion.named_modules()} == before
     assert all(torch.equal(tensor, state[name]) for name, tensor in fusion.state_dict().items())
 
 
-@FUSIONS
-@EACH_LAYOUT
-def test_what_is_explained_has_a_column_per_modality_and_nothing_of_absent_ones(part: Part, layout: str) -> None:
-    for weights in build(part, layout).explain(inputs(layout)).values():
-        assert weights.shape[1] == 3
-        absent = ~torch.stack([PRESENT[m] for m in "abc"], dim=1)
-        per_sample = weights if weights.shape[0] == 5 else weights.unflatten(0, (5, -1)).transpose(1, 2)
+@EACH
+def test_what_is_explained_has_a_place_for_everything_and_nothing_where_nothing_is(part: Part, mixture: str) -> None:
+    specs = MIXTURES[mixture]
+    features = inputs(specs)
+    explained = build(part, specs).eval().explain(features)
+    absent = ~torch.stack([PRESENT[m] for m in specs], dim=1)
+    attention = {m: explained.pop(f"attention/{m}") for m in specs if f"attention/{m}" in explained}
+    for weights in explained.values():
+        assert weights.shape[1] == len(specs)
+        per_sample = (
+            weights if len(weights) == len(SUBSETS) else weights.unflatten(0, (len(SUBSETS), -1)).transpose(1, 2)
+        )
         assert not per_sample[absent].any()
+    if attention:
+        for m, weights in attention.items():
+            assert weights.shape == features[m].mask.shape
+            assert not weights[~features[m].mask].any()
+        sums = torch.stack([attention[m].sum(1) for m in specs], dim=1)
+        torch.testing.assert_close(explained["share"], sums)
+        torch.testing.assert_close(sums.sum(1), present_in(specs).float())
 
 
-@FUSIONS
-def test_modalities_of_different_layouts_are_refused_by_name(part: Part) -> None:
-    specs = {"a": LAYOUTS["grid"]["a"], "b": LAYOUTS["vector"]["b"]}
-    if part.type == "none":
-        assert set(part(specs).specs) == {"a", "b"}  # nothing is brought together, so nothing can differ
-        return
-    with pytest.raises(ValueError, match=r"a \(grid\), b \(vector\)"):
-        for_modalities(part, ["a", "b"])(specs)
+@pytest.mark.parametrize(
+    ("part", "mixture"),
+    [pytest.param(part, m, id=f"{label(part)}-{m}") for part, m in PAIRS if not fits(part, MIXTURES[m])],
+)
+def test_modalities_that_a_fusion_cannot_take_are_refused_by_name(part: Part, mixture: str) -> None:
+    specs = MIXTURES[mixture]
+    named = ", ".join(f"{m} \\({spec.layout}\\)" for m, spec in specs.items() if not spec.has_maps)
+    with pytest.raises(ValueError, match=named):
+        for_modalities(part, list(specs))(specs)

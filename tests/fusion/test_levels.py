@@ -58,23 +58,95 @@ def test_only_the_strides_asked_for_are_fused() -> None:
         ConcatFusion({"image": DILATED}, strides=(2, 4))
 
 
-def test_sequences_of_different_lengths_are_refused_with_their_lengths() -> None:
-    spec = FeatureSpec("sequence", 4)
-    fusion = ConcatFusion({"words": spec, "frames": spec})
-
-    def tokens(number: int) -> Features:
-        return Features(
-            torch.zeros(1, number, 4), torch.ones(1, number, dtype=torch.bool), torch.ones(1, dtype=torch.bool)
-        )
-
-    with pytest.raises(ValueError, match="'words': 3, 'frames': 5"):
-        fusion({"words": tokens(3), "frames": tokens(5)})
+def here(*rows: bool) -> torch.Tensor:
+    return torch.tensor(rows)
 
 
-def test_a_token_that_only_one_modality_has_is_taken_from_it() -> None:
+def test_a_vector_stands_at_every_place_of_every_level() -> None:
+    pyramid = FeatureSpec("grid", 2, (2, 2), (4, 16))
+    fusion = WeightedFusion({"image": pyramid, "age": FeatureSpec("vector", 2)}, mode="fixed")
+    assert fusion.specs["fused"] == pyramid
+    age = Features.of_vector(torch.tensor([[10.0, 20.0]]))
+    fused = fusion({"image": constant(pyramid, [1, 2]), "age": age})["fused"]
+    assert fused.grid == (1, 4, 4)
+    assert fused.maps[0].shape == (1, 1, 2, 16, 16)
+    assert [fused.maps[0][0, 0, channel].unique().item() for channel in (0, 1)] == [5.5, 10.5]
+    assert [fused.tokens[0, :, channel].unique().item() for channel in (0, 1)] == [6, 11]
+
+
+def test_a_sequence_is_pooled_over_its_real_tokens_and_projected_per_level() -> None:
+    pyramid = FeatureSpec("grid", 2, (3, 2), (4, 16))
+    fusion = WeightedFusion({"image": pyramid, "words": FeatureSpec("sequence", 1)}, mode="fixed")
+    fine, deep = fusion.project["words"]
+    with torch.no_grad():
+        for level, factor in ((fine, 1.0), (deep, 10.0)):
+            level.weight.fill_(factor)
+            level.bias.zero_()
+    words = Features.of_sequence(torch.tensor([[[1.0], [3.0], [99.0]]]), torch.tensor([2]))
+    fused = fusion({"image": constant(pyramid, [0, 0]), "words": words})["fused"]
+    assert fused.maps[0].detach().unique().tolist() == [1]
+    assert fused.tokens.detach().unique().tolist() == [10]
+
+
+def test_the_summary_of_a_sequence_goes_before_the_mean_of_its_tokens() -> None:
     spec = FeatureSpec("sequence", 1)
     fusion = WeightedFusion({"a": spec, "b": spec}, mode="fixed")
-    here = torch.ones(1, dtype=torch.bool)
-    a = Features(torch.tensor([[[1.0], [2.0]]]), torch.tensor([[True, False]]), here)
-    b = Features(torch.tensor([[[3.0], [4.0]]]), torch.tensor([[True, True]]), here)
-    assert fusion({"a": a, "b": b})["fused"].tokens.flatten().tolist() == [2, 4]
+    tokens = torch.tensor([[[1.0], [2.0]]])
+    a = Features.of_sequence(tokens, torch.tensor([2]))
+    b = Features.of_sequence(tokens, torch.tensor([2]), vector=torch.tensor([[8.5]]))
+    assert fusion({"a": a, "b": b})["fused"].tokens.tolist() == [[[5.0]]]
+
+
+def test_without_maps_the_view_is_one_vector_whatever_the_lengths() -> None:
+    fusion = WeightedFusion({"words": FeatureSpec("sequence", 2), "sound": FeatureSpec("sequence", 2)}, mode="fixed")
+    assert fusion.specs["fused"] == FeatureSpec("vector", 2)
+    words = Features.of_sequence(torch.tensor([[[1.0, 1.0]] * 3, [[5.0, 5.0]] * 3]), torch.tensor([3, 1]))
+    sound = Features.of_sequence(torch.full((2, 7, 2), 3.0), torch.tensor([7, 2])).keep(here(True, False))
+    fused = fusion({"words": words, "sound": sound})["fused"]
+    assert fused.tokens.tolist() == [[[2.0, 2.0]], [[5.0, 5.0]]]
+    assert fused.grid is None
+    assert fusion.explain({"words": words, "sound": sound})["vector"].tolist() == [[0.5, 0.5], [1.0, 0.0]]
+
+
+def test_a_sentence_alone_fills_the_map_of_a_missing_picture() -> None:
+    pyramid = FeatureSpec("grid", 1, (1,), (16,))
+    fusion = WeightedFusion({"image": pyramid, "words": FeatureSpec("vector", 1)}, mode="fixed")
+    words = Features.of_vector(torch.tensor([[7.0], [7.0]]))
+    fused = fusion(
+        {"image": constant(pyramid, [3]).select(torch.tensor([0, 0])).keep(here(True, False)), "words": words}
+    )
+    assert fused["fused"].mask.all()
+    assert fused["fused"].pyramid[0].mean((1, 2, 3)).tolist() == [5.0, 7.0]
+
+
+def test_a_still_and_a_sentence_are_seen_in_every_frame_of_a_clip() -> None:
+    specs = {"clip": FeatureSpec("clip", 1, (1,), (16,)), "image": FeatureSpec("grid", 1, (1,), (16,))}
+    fusion = WeightedFusion({**specs, "words": FeatureSpec("vector", 1)}, mode="fixed")
+    tokens = torch.tensor([[[3.0]] * 4 + [[6.0]] * 4])  # two frames of 2 x 2
+    clip = Features(tokens, torch.ones(1, 8, dtype=torch.bool), here(True), grid=(2, 2, 2))
+    features = {
+        "clip": clip,
+        "image": constant(specs["image"], [0], (32, 32)),
+        "words": Features.of_vector(torch.ones(1, 1) * 9),
+    }
+    fused = fusion(features)["fused"]
+    assert fused.grid == (2, 2, 2)
+    assert fused.tokens[0, :, 0].tolist() == [4.0] * 4 + [5.0] * 4
+
+
+def test_clips_of_different_numbers_of_frames_are_refused_with_their_numbers() -> None:
+    spec = FeatureSpec("clip", 1, (1,), (16,))
+    fusion = WeightedFusion({"a": spec, "b": spec}, mode="fixed")
+
+    def clip(frames: int) -> Features:
+        return Features(
+            torch.zeros(1, frames, 1), torch.ones(1, frames, dtype=torch.bool), here(True), grid=(frames, 1, 1)
+        )
+
+    with pytest.raises(ValueError, match="'a': 3, 'b': 5"):
+        fusion({"a": clip(3), "b": clip(5)})
+
+
+def test_strides_are_refused_where_nothing_has_maps() -> None:
+    with pytest.raises(ValueError, match=r"no level of stride \[4\] to fuse; there are \[\]"):
+        WeightedFusion({"words": FeatureSpec("sequence", 4)}, strides=(4,))

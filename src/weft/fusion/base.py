@@ -23,6 +23,9 @@ class Fusion(nn.Module, ABC):
     #: whether `forward` returns the one view `fused`; else a view per modality
     gives_fused: ClassVar[bool] = True
 
+    #: whether every modality must have maps
+    needs_maps: ClassVar[bool] = False
+
     specs: dict[str, FeatureSpec]
 
     @abstractmethod
@@ -33,5 +36,15 @@ class Fusion(nn.Module, ABC):
         """
 
     def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
-        """What a report shows of how the fusion decided, each (B, M) or (B, M, h, w) in the order of the modalities."""
+        """What a report shows of how the fusion decided, worked out on demand; nothing of it is kept by `forward`.
+
+        M axes are in the order of the modalities. Absent modalities and tokens that are not real have 0. Keys:
+
+        - `stride 4` (one per level), or `vector` where there are no maps: (B, M) or (B, M, h, w), the weight of each
+          modality at that level; of clips, (B * T, M, ...).
+        - `attention/<modality>`: (B, N), of fusions by attention: how much of the view's vector comes from each of the
+          modality's tokens, in their order (`Features.grid` says which pixel a token is; text has a token per
+          word piece). Over the tokens of all modalities a row sums to 1.
+        - `share`: (B, M), with them: the sum of each modality's.
+        """
         return {}

@@ -1,14 +1,14 @@
-"""Fusion level by level: the base of every fusion that makes one view, `fused`, on maps as on tokens.
+"""Fusion level by level: the base of every fusion that makes one view, `fused`, place by place.
 
-A subclass says only how one level is fused. Here the modalities' pyramids are brought to common strides and widths,
-absent rows are taken out, and the fused levels become `Features` again. Tokens of vectors and sequences are fused by
-the same block, as maps of one pixel: each token is a row with a presence of its own.
+A subclass says only how one level is fused. Here the modalities' features are brought to common strides, sizes and
+widths, absent rows are taken out, and the fused levels become `Features` again. What has no maps is a vector that
+stands at every place; without any maps there is one level of one place.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import log2
 from typing import Literal, cast
 
@@ -38,11 +38,13 @@ class Level(nn.Module):
 
 
 class LevelFusion(Fusion):
-    """One view, `fused`, from one or more modalities of one layout.
+    """One view, `fused`, from one or more modalities of any layouts.
 
-    The deepest level is fused from every modality's deepest and has the finest of their strides; there is a finer level
-    for every finer stride that any modality has, fused from each one's level of the nearest stride. Maps of another
-    stride are resized, those of other channels pass a 1x1 convolution.
+    Where any modality has maps, so has the view. Its deepest level is fused from every modality's deepest and has the
+    finest of their strides; there is a finer level for every finer stride that any modality has, fused from each one's
+    level of the nearest stride. Maps of another stride are resized. A modality without maps is pooled and stands at
+    every place of every level, and a still among clips in every frame. Where none has maps, the view is a vector, fused
+    from all of them pooled. What has other channels than the level passes a 1x1 convolution.
 
     Args:
         specs: {modality: spec}.
@@ -53,24 +55,18 @@ class LevelFusion(Fusion):
     def __init__(self, specs: Mapping[str, FeatureSpec], *, width: Width, strides: Sequence[int]) -> None:
         super().__init__()
         self.modalities = tuple(specs)
-        self._layout = _common_layout(specs)
-        own_strides = {m: spec.strides or (1,) for m, spec in specs.items()}  # tokens: one level
-        self._strides = _chosen(_common_strides(own_strides), strides if self._layout in ("grid", "clip") else ())
-        deepest = min(own[-1] for own in own_strides.values())
-        self._sources = {
-            m: [_nearest(own, stride, deepest=stride == deepest) for stride in self._strides]
-            for m, own in own_strides.items()
-        }
+        self._layout = view_layout(specs.values())
+        own_strides = {m: spec.strides for m, spec in specs.items() if spec.has_maps}
+        self._mapped = tuple(own_strides)
+        self._strides = _chosen(common_strides(own_strides.values()), strides)
+        self._sources = {m: _sources(spec.strides, self._strides, own_strides.values()) for m, spec in specs.items()}
         #: per level a modality that has it at its very stride, and so at its size
         self._sized_by = [
             next(m for m, own in own_strides.items() if own[self._sources[m][level]] == stride)
             for level, stride in enumerate(self._strides)
-        ]
-        channels = {m: [(specs[m].channels or (specs[m].dim,))[i] for i in self._sources[m]] for m in specs}
-        widths = [
-            channels[self.modalities[0]][level] if width == "first" else max(c[level] for c in channels.values())
-            for level in range(len(self._strides))
-        ]
+        ] or [self.modalities[0]]
+        channels = {m: [(spec.channels or (spec.dim,))[i] for i in self._sources[m]] for m, spec in specs.items()}
+        widths = [own[0] if width == "first" else max(own) for own in zip(*channels.values(), strict=True)]
         self.project = nn.ModuleDict(
             {
                 m: nn.ModuleList(
@@ -80,8 +76,8 @@ class LevelFusion(Fusion):
             }
         )
         self.blocks = nn.ModuleList(self.build_level(w) for w in widths)
-        with_maps = (tuple(widths), tuple(self._strides)) if self._layout in ("grid", "clip") else ()
-        self.specs = {"fused": FeatureSpec(self._layout, widths[-1], *with_maps)}
+        levels = (tuple(widths), tuple(self._strides)) if self._mapped else ()
+        self.specs = {"fused": FeatureSpec(self._layout, widths[-1], *levels)}
 
     @abstractmethod
     def build_level(self, width: int) -> Level:
@@ -89,75 +85,69 @@ class LevelFusion(Fusion):
 
     def forward(self, features: dict[str, Features]) -> dict[str, Features]:
         """See `Fusion.forward`."""
-        levels = self._aligned(features)
-        fused = [block(*inputs) for block, inputs in zip(self.blocks, levels, strict=True)]
-        return {"fused": self._features(fused, features)}
+        present = self._row_presence(features)
+        levels = self._aligned(features, present)
+        fused = [block(maps, present) for block, maps in zip(self.blocks, levels, strict=True)]
+        return {"fused": self._features(fused, features, present)}
 
     def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
-        """See `Fusion.explain`: one entry per level, `stride 4` for maps and `tokens` for tokens."""
-        names = [f"stride {stride}" for stride in self._strides] if self.specs["fused"].has_maps else ["tokens"]
+        """See `Fusion.explain`: the weights of every level, `stride 4` for maps and `vector` without."""
+        names = [f"stride {stride}" for stride in self._strides] or ["vector"]
+        present = self._row_presence(features)
         shown = {}
-        for name, block, inputs in zip(names, self.blocks, self._aligned(features), strict=True):
-            weights = cast(Level, block).explain(*inputs)
+        for name, block, maps in zip(names, self.blocks, self._aligned(features, present), strict=True):
+            weights = cast(Level, block).explain(maps, present)
             if weights is not None:
                 shown[name] = weights
         return shown
 
-    def _aligned(self, features: dict[str, Features]) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        """Per level: {modality: (R, C, h, w)} of one size, zero where absent, and {modality: (R,)}.
+    def _row_presence(self, features: dict[str, Features]) -> dict[str, Tensor]:
+        """{modality: (R,) bool}: R rows are samples, or frames where the view is a clip."""
+        num_frames = frames_of({m: features[m] for m in self._mapped})
+        return {m: frame_presence(features[m], num_frames).flatten() for m in self.modalities}
 
-        R rows are B samples, frames or tokens.
-        """
-        self._check(features)
-        pyramids = {m: _rows(features[m]) for m in self.modalities}
-        present = {m: _row_presence(features[m]) for m in self.modalities}
+    def _aligned(self, features: dict[str, Features], present: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Per level: {modality: (R, C, h, w)} of one size, zero where absent."""
+        sources = {
+            m: features[m].pyramid if m in self._mapped else (features[m].pooled[:, :, None, None],)
+            for m in self.modalities
+        }
         levels = []
-        for level in range(len(self._strides)):
-            raw = {m: pyramids[m][self._sources[m][level]] for m in self.modalities}
-            height, width = raw[self._sized_by[level]].shape[-2:]
-            maps = {m: self._project(raw[m], m, level, present[m], (height, width)) for m in self.modalities}
-            levels.append((maps, present))
+        for level, sized_by in enumerate(self._sized_by):
+            raw = {m: sources[m][self._sources[m][level]] for m in self.modalities}
+            like = raw[sized_by]
+            levels.append({m: self._project(raw[m], m, level, present[m], like) for m in self.modalities})
         return levels
 
-    def _project(self, level_map: Tensor, modality: str, level: int, present: Tensor, size: tuple[int, int]) -> Tensor:
-        rows = present.view(-1, 1, 1, 1)
+    def _project(self, level_map: Tensor, modality: str, level: int, present: Tensor, like: Tensor) -> Tensor:
+        """One modality's map at one level, brought to the width of the level and the size of `like`."""
+        repeats = len(present) // len(level_map)
+        rows = present.view(-1, repeats).any(1).view(-1, 1, 1, 1)
         project = cast(nn.ModuleList, self.project[modality])[level]
         projected = torch.where(rows, level_map, 0)  # before anything is computed: 0 x NaN is NaN, also in gradients
         if not isinstance(project, nn.Identity):
             projected = torch.where(rows, project(projected), 0)  # the bias of an absent row
-        if projected.shape[-2:] != size:
-            projected = F.interpolate(projected, size, mode="bilinear", align_corners=False)
-        return projected
+        if projected.shape[-2:] == (1, 1):
+            projected = projected.expand(-1, -1, *like.shape[-2:])
+        elif projected.shape[-2:] != like.shape[-2:]:
+            projected = F.interpolate(projected, like.shape[-2:], mode="bilinear", align_corners=False)
+        return projected.repeat_interleave(repeats, 0).to(like.dtype) if repeats > 1 else projected.to(like.dtype)
 
-    def _features(self, fused: list[Tensor], features: dict[str, Features]) -> Features:
-        first = features[self.modalities[0]]
-        num_rows = len(first.present)
-        present = torch.stack([features[m].present for m in self.modalities]).any(0)
-        if first.grid is None:
-            mask = torch.stack([features[m].mask & features[m].present[:, None] for m in self.modalities]).any(0)
-            return Features(
-                tokens=fused[0].flatten(1).view(num_rows, -1, fused[0].shape[1]), mask=mask, present=present
-            )
-        num_frames = first.grid[0]
-        height, width = fused[-1].shape[-2:]
-        frames = torch.stack([_row_presence(features[m]) for m in self.modalities]).any(0).view(num_rows, num_frames)
+    def _features(self, fused: list[Tensor], features: dict[str, Features], present: dict[str, Tensor]) -> Features:
+        anywhere = torch.stack([features[m].present for m in self.modalities]).any(0)
+        num_rows = len(anywhere)
+        if not self._mapped:
+            return Features(tokens=fused[0].flatten(1)[:, None], mask=anywhere[:, None], present=anywhere)
+        frames = torch.stack(list(present.values())).any(0).view(num_rows, -1)
+        num_frames, (height, width) = frames.shape[1], fused[-1].shape[-2:]
         tokens = fused[-1].flatten(2).transpose(1, 2)
         return Features(
             tokens=tokens.reshape(num_rows, num_frames * height * width, -1) if num_frames > 1 else tokens,
             mask=frames[:, :, None].expand(-1, -1, height * width).flatten(1),
-            present=present,
+            present=anywhere,
             grid=(num_frames, height, width),
             maps=tuple(level.unflatten(0, (num_rows, num_frames)) for level in fused[:-1]),
         )
-
-    def _check(self, features: dict[str, Features]) -> None:
-        grids = {m: features[m].grid for m in self.modalities}
-        lengths = {m: features[m].tokens.shape[1] if grid is None else grid[0] for m, grid in grids.items()}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(
-                f"the modalities have different numbers of tokens or frames, {lengths}, and are fused one by one; "
-                "bring them to the same number"
-            )
 
 
 def masked_softmax(scores: Tensor, present: Tensor) -> Tensor:
@@ -183,29 +173,55 @@ def weighted_sum(maps: Mapping[str, Tensor], weights: Tensor) -> Tensor:
     return total
 
 
-def _common_layout(specs: Mapping[str, FeatureSpec]) -> Layout:
-    layouts = {m: spec.layout for m, spec in specs.items()}
-    if len(set(layouts.values())) != 1:
-        listed = ", ".join(f"{m} ({layout})" for m, layout in layouts.items())
-        raise ValueError(
-            f"this fusion takes modalities of one layout, and these differ: {listed}; fuse those of one layout, or use "
-            "fusion `none` with a decision rule"
-        )
-    return next(iter(layouts.values()))
+def view_layout(specs: Iterable[FeatureSpec]) -> Layout:
+    """The layout of the view in which these meet: a clip or a grid where any is one, else a vector."""
+    layouts = {spec.layout for spec in specs}
+    return "clip" if "clip" in layouts else "grid" if "grid" in layouts else "vector"
 
 
-def _common_strides(own: Mapping[str, Sequence[int]]) -> list[int]:
-    """Strides of the fused levels, fine to coarse; see `LevelFusion`."""
-    deepest = min(strides[-1] for strides in own.values())
-    finer = {stride for strides in own.values() for stride in strides if stride < deepest}
+def common_strides(own: Iterable[Sequence[int]]) -> list[int]:
+    """Strides of the fused levels, fine to coarse, of several pyramids; see `LevelFusion`."""
+    own = list(own)
+    if not own:
+        return []
+    deepest = min(strides[-1] for strides in own)
+    finer = {stride for strides in own for stride in strides if stride < deepest}
     return [*sorted(finer), deepest]
 
 
-def _nearest(strides: Sequence[int], target: int, *, deepest: bool) -> int:
-    """Index of the level that goes into one of stride `target`: the deepest into the deepest, else the nearest."""
-    if deepest or len(strides) == 1:
-        return len(strides) - 1
-    return min(range(len(strides) - 1), key=lambda level: abs(log2(strides[level] / target)))
+def frames_of(features: Mapping[str, Features]) -> int:
+    """How many frames the view of these maps has; stills are seen in every frame.
+
+    Raises:
+        ValueError: clips of different numbers of frames.
+    """
+    frames = {m: one.grid[0] for m, one in features.items() if one.grid is not None and one.grid[0] > 1}
+    if len(set(frames.values())) > 1:
+        raise ValueError(
+            f"the modalities have different numbers of frames, {frames}, and are fused one by one; bring them to the "
+            "same number"
+        )
+    return next(iter(frames.values()), 1)
+
+
+def frame_presence(features: Features, num_frames: int) -> Tensor:
+    """(B, T) bool: in which of `num_frames` frames these features are there."""
+    if features.grid is None or features.grid[0] == 1:
+        return features.present[:, None].expand(-1, num_frames)
+    real = features.mask & features.present[:, None]
+    return real.view(len(real), num_frames, -1).any(2)
+
+
+def _sources(own: Sequence[int], fused: Sequence[int], all_strides: Iterable[Sequence[int]]) -> list[int]:
+    """Per fused stride the index of the level that goes into it: the deepest into the deepest, else the nearest."""
+    if not own:  # a vector, for every level, or for the one level that there is without maps
+        return [0] * max(1, len(fused))
+    deepest = min(strides[-1] for strides in all_strides)
+    finer = range(max(1, len(own) - 1))
+    return [
+        len(own) - 1 if stride == deepest else min(finer, key=lambda level: abs(log2(own[level] / stride)))
+        for stride in fused
+    ]
 
 
 def _chosen(available: Sequence[int], wanted: Sequence[int]) -> list[int]:
@@ -214,14 +230,3 @@ def _chosen(available: Sequence[int], wanted: Sequence[int]) -> list[int]:
     if missing:
         raise ValueError(f"there is no level of stride {missing} to fuse; there are {list(available)}")
     return [stride for stride in available if not wanted or stride in wanted]
-
-
-def _rows(features: Features) -> tuple[Tensor, ...]:
-    """The pyramid, or the tokens as one level of maps of one pixel: (B * N, D, 1, 1)."""
-    return features.pyramid if features.grid is not None else (features.tokens.flatten(0, 1)[:, :, None, None],)
-
-
-def _row_presence(features: Features) -> Tensor:
-    """(R,) bool: of samples, frames or tokens."""
-    real = features.mask & features.present[:, None]
-    return real.flatten() if features.grid is None else real.view(-1, features.grid[1] * features.grid[2]).any(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ class RectifyFusion(LevelFusion):
     Each modality is rectified by the others, by channel and by place; then each attends to a summary of the others;
     then all are averaged and mixed. Other than in the article, the strength of the rectification is learned, attention
     is normalised over places (which keeps it linear and of one scale at any size), summaries are read from a coarser
-    map, and nothing is normalised over the batch, so that absent rows cannot leak.
+    map, and nothing is normalised over the batch, so that absent rows cannot leak. All modalities must have maps.
 
     Args:
         reduction: the inner width is the width of the level divided by this.
@@ -39,6 +39,8 @@ class RectifyFusion(LevelFusion):
     Reference: Zhang et al., CMX, arXiv:2203.04838, section 3; the attention is that of Shen et al., arXiv:1812.01243.
     """
 
+    needs_maps: ClassVar[bool] = True
+
     def __init__(
         self,
         specs: Mapping[str, FeatureSpec],
@@ -48,6 +50,12 @@ class RectifyFusion(LevelFusion):
         width: Width = "widest",
         strides: tuple[int, ...] = (),
     ) -> None:
+        without = [f"{m} ({spec.layout})" for m, spec in specs.items() if not spec.has_maps]
+        if without:
+            raise ValueError(
+                f"rectify compares modalities place by place, and these have no places: {', '.join(without)}; choose "
+                "concat, gated or weighted, which spread them over the maps, or transformer"
+            )
         self._reduction = reduction
         self._summary = summary
         super().__init__(specs, width=width, strides=strides)
