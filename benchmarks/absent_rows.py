@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from harness import in_turns, report
 
-from weft.decision.mean import MeanDecision
 from weft.encoders.timm import TimmEncoder
 from weft.fusion.none import NoFusion
 from weft.model import Model
@@ -19,8 +18,7 @@ def main() -> None:
         {"depth": encoder},
         NoFusion({"depth": encoder.spec}),
         {},
-        over=["depth"],
-        decision=MeanDecision(),
+        decisions={},
     )
 
     def batch(num_present: int) -> Batch:

@@ -491,7 +491,7 @@ def _dense_tasks_without_maps_are_refused(path: Path) -> None:
         "tasks.rooms: a segmentation task needs maps, and no modality gives any (words); "
         "add an image-like one (depth, image) with an encoder that gives maps"
     )
-    assert "the view 'words' has none; leave it out of `over`, or choose a fusion" in problem_of(
+    assert "the view 'words' has none; leave it out of its `over`, or choose a fusion" in problem_of(
         path, f"modalities.words={WORDS}", "fusion=none"
     )
     load_experiment(path, [f"modalities.words={WORDS}"])

@@ -172,7 +172,14 @@ def test_options_of_a_target_stand_beside_those_of_its_task() -> None:
         def __init__(self, views: object, field: object, *, hidden: int = 0) -> None: ...
 
     Task.Target = Target  # type: ignore[attr-defined]
-    assert set(schema_of(Task, "task")["properties"]) == {"type", "target", "weight", "hidden", "classes"}
+    assert set(schema_of(Task, "task")["properties"]) == {
+        "type",
+        "target",
+        "weight",
+        "over",
+        "hidden",
+        "classes",
+    }
 
 
 def test_an_option_given_twice_is_refused() -> None:

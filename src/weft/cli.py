@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from weft.cli_inputs import modality_cells, one_of, read_inputs
 from weft.errors import DataFault, WeftError
 
 _EXIT_CODES = """\
@@ -206,19 +207,18 @@ def predict(
 ) -> None:
     """Answer for new inputs and write the answers; any of the run's modalities may be left out.
 
-    There is an option for every modality of the run, under its name.
+    There is an option for every modality of the run, under its name: a file, a text, or a row of columns.
 
     \b
     Examples:
       weft predict RUN --image a.jpg --depth a.png --out answers
-      weft predict RUN --image a.jpg
+      weft predict RUN --image a.jpg --text "what a day" --row age=63,sex=F
       weft predict RUN --manifest new.csv --out answers
       weft predict RUN --split test data.root=/elsewhere
     """
-    overrides = tuple(word for word in inputs if "=" in word and not word.startswith("-"))
-    given = _modality_files(run, [word for word in inputs if word not in overrides])
+    given, overrides = read_inputs(run, inputs)
     if sum((bool(given), manifest is not None, split is not None)) != 1:
-        names = " ".join(f"--{name} FILE" for name in _modalities(run))
+        names = " ".join(f"--{name} {cell.upper()}" for name, cell in modality_cells(run).items())
         raise click.UsageError(f"give what to answer for, one of: {names}; --manifest TABLE; --split SPLIT")
     from weft.engine import predict as prediction
 
@@ -316,11 +316,11 @@ def list_(kind: str | None, name: str | None) -> None:
     if kind is None:
         click.echo(reference.list_kinds(schema))
         return
-    _one_of("kind of part", kind, reference.kinds(schema))
+    one_of("kind of part", kind, reference.kinds(schema))
     if name is None:
         click.echo(reference.list_parts(schema, kind))
         return
-    _one_of(kind, name, part_names(schema, kind))
+    one_of(kind, name, part_names(schema, kind))
     click.echo(reference.list_options(schema, kind, name))
 
 
@@ -395,40 +395,3 @@ def _extra_of(package: str) -> str:
         if found and found[1].lower().replace("-", "_") == package.lower():
             return f"'weft[{found[2]}]'"
     return ""
-
-
-def _modalities(run: Path) -> list[str]:
-    from weft.config import load_experiment
-
-    return list(load_experiment(run / "experiment.yaml").modalities)
-
-
-def _modality_files(run: Path, words: Sequence[str]) -> dict[str, Path]:
-    """{modality: file} from `--image a.jpg --depth=a.png`."""
-    files: dict[str, Path] = {}
-    modalities = _modalities(run) if words else []
-    rest = iter(words)
-    for word in rest:
-        if not word.startswith("--"):
-            raise click.UsageError(f"{word!r} stands alone; write --{modalities[0]} {word}")
-        name, equals, value = word.removeprefix("--").partition("=")
-        _one_of("option", name, modalities, shown="--")
-        value = value if equals else next(rest, "")
-        if not value:
-            raise click.UsageError(f"--{name} needs a file")
-        if name in files:
-            raise click.UsageError(f"--{name} is given twice")
-        files[name] = Path(value)
-        if not files[name].is_file():
-            raise click.UsageError(f"--{name}: there is no file {value}")
-    return files
-
-
-def _one_of(what: str, name: str, names: Sequence[str], *, shown: str = "") -> None:
-    from difflib import get_close_matches
-
-    if name in names:
-        return
-    near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {shown}{near[0]}?" if near else f"there are {', '.join(shown + one for one in names)}"
-    raise click.UsageError(f"there is no {what} {shown}{name}; {hint}")

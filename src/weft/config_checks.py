@@ -24,6 +24,7 @@ def cross_check(values: Values, schema: Schema) -> Iterator[Finding]:
     """
     yield from _check_name(values)
     yield from _check_shares(values.get("modalities", {}))
+    yield from _check_kinds(values.get("modalities", {}), schema)
     yield from _check_over(values, schema)
     yield from _check_maps(values, schema)
     data = values.get("data", {})
@@ -50,18 +51,36 @@ def _check_shares(modalities: Values) -> Iterator[Finding]:
             yield path, f"{other!r} has no encoder of its own, it shares one; {there}"
 
 
+def _check_kinds(modalities: Values, schema: Schema) -> Iterator[Finding]:
+    """An encoder reads one kind of input."""
+    for name, one in modalities.items():
+        encoder = _encoder_of(one, modalities)
+        kind = part_schema(schema, "modality", one["type"]).get("x-input") if "type" in one else None
+        if not isinstance(encoder, Part) or kind is None:
+            continue
+        reads = part_schema(schema, "encoder", encoder.type).get("x-reads", kind)
+        if reads != kind:
+            fit = [
+                part
+                for part in part_names(schema, "encoder")
+                if part_schema(schema, "encoder", part).get("x-reads") == kind
+            ]
+            message = f"{encoder.type} reads {reads} and {name} is {kind}; encoders that read it: {', '.join(fit)}"
+            yield ("modalities", name, "encoder"), message
+
+
 def _check_over(values: Values, schema: Schema) -> Iterator[Finding]:
-    over = values.get("over")
-    if over is None:
-        return
     views = _views(values, schema)
-    if not over:
-        yield ("over",), f"empty; give one view at least; there are {', '.join(views)}"
-    for index, view in enumerate(over):
-        if views and view not in views:
-            yield ("over",), f"there is no view {view!r}; there are {', '.join(views)}"
-        elif view in over[:index]:
-            yield ("over",), f"{view!r} is given twice"
+    chosen: dict[tuple[str, ...], Any] = {("over",): values.get("over")}
+    chosen |= {("tasks", name, "over"): task.get("over") for name, task in values.get("tasks", {}).items()}
+    for path, over in chosen.items():
+        if over is not None and not over:
+            yield path, f"empty; give one view at least; there are {', '.join(views)}"
+        for index, view in enumerate(over or ()):
+            if views and view not in views:
+                yield path, f"there is no view {view!r}; there are {', '.join(views)}"
+            elif view in over[:index]:
+                yield path, f"{view!r} is given twice"
 
 
 def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:
@@ -71,8 +90,12 @@ def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:
         return
     gives = {name: _gives_maps(one, modalities, schema) for name, one in modalities.items()}
     fused = part_schema(schema, "fusion", fusion.type).get("x-gives_fused", True)
-    views = values.get("over") or (("fused",) if fused else tuple(modalities))
-    raster = [name for name in part_names(schema, "modality") if part_schema(schema, "modality", name).get("x-raster")]
+    default = values.get("over") or (("fused",) if fused else tuple(modalities))
+    raster = [
+        name
+        for name in part_names(schema, "modality")
+        if part_schema(schema, "modality", name).get("x-input") == "raster"
+    ]
     for name, task in values.get("tasks", {}).items():
         if part_schema(schema, "task", task["type"]).get("x-need") != "maps":
             continue
@@ -81,20 +104,29 @@ def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:
             message = f"{who}, and no modality gives any ({', '.join(gives)}); add an image-like one"
             yield ("tasks", name), f"{message} ({', '.join(raster)}) with an encoder that gives maps"
             continue
-        without = [view for view in views if not gives.get(view, True)]
+        without = [view for view in task.get("over") or default if not gives.get(view, True)]
         if without:
-            message = f"{who}, and the view {without[0]!r} has none; leave it out of `over`, or choose a fusion"
+            message = (
+                f"{who}, and the view {without[0]!r} has none; leave it out of its `over`, or choose a fusion"
+            )
             yield ("tasks", name), message
 
 
 def _gives_maps(modality: Values, modalities: Values, schema: Schema) -> bool:
-    raster = bool(part_schema(schema, "modality", modality["type"]).get("x-raster", True))
+    raster = part_schema(schema, "modality", modality["type"]).get("x-input", "raster") == "raster"
+    encoder = _encoder_of(modality, modalities)
+    if not isinstance(encoder, Part):
+        return raster
+    says = bool(part_schema(schema, "encoder", encoder.type).get("x-gives_maps", True))
+    return raster and says and encoder.options.get("vector") is None
+
+
+def _encoder_of(modality: Values, modalities: Values) -> Any:
+    """The part of a modality's encoder, its own or the shared one."""
     encoder: Any = modality.get("encoder")
     if _shares(encoder):
         encoder = modalities.get(encoder["share"], {}).get("encoder")
-    if not isinstance(encoder, Part):
-        return raster
-    return raster and bool(part_schema(schema, "encoder", encoder.type).get("x-gives_maps", True))
+    return encoder
 
 
 def _check_geometry(data: Values) -> Iterator[Finding]:

@@ -107,6 +107,7 @@ class ModalityConfig:
     Args:
         type: a registered modality; by default the name itself.
         column: its column in the manifest; by default the name itself.
+        columns: several columns that it reads together, as a table does; then `column` is of no matter.
         encoder: its encoder, or `{share: other}` to use the encoder of another modality.
         dropout: probability of hiding it in a training sample; one modality always stays.
     """
@@ -115,8 +116,13 @@ class ModalityConfig:
     column: str
     encoder: Annotated[Part, "encoder"] | None
     share: str | None = None
+    columns: tuple[str, ...] = ()
     dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def source(self, name: str) -> str:
+        """The column that its cells stand in; several are joined under its own `name`."""
+        return name if self.columns else self.column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +133,13 @@ class TaskConfig:
         type: a registered task; by default the name itself.
         target: its column in the manifest; by default the name itself.
         weight: factor on its loss.
+        over: the views that it reads: `fused`, or modalities by name; by default those of the experiment.
     """
 
     type: str
     target: str
     weight: Annotated[float, Range(0)] = 1.0
+    over: tuple[str, ...] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -217,7 +225,8 @@ class Experiment:
         modalities: the inputs, by names of the user's.
         fusion: feature-level fusion.
         decision: how a task's answers from several views are combined.
-        over: the views that every task reads: `fused`, or modalities by name; by default those of the fusion.
+        over: the views that every task reads, unless it says otherwise: `fused`, or modalities by name; by default
+            those of the fusion.
         tasks: the outputs, by names of the user's.
         balancing: how the task losses become one step.
         train: how it is trained.

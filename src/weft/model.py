@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from weft.decision.base import Decision
 from weft.encoders.base import Encoder
 from weft.fusion.base import Fusion
+from weft.modalities.base import Preprocessor
 from weft.tasks.base import Task
 from weft.types import Batch, Features, Prediction
-
-Decide = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,41 +37,50 @@ class Model(nn.Module):
         preprocessors: {modality: module} raw input (P, ...) → normalised float input.
         encoders: {modality: Encoder}; an encoder given under two names is shared.
         fusion: built from the encoders' specs.
-        tasks: {task: Task}, built from the specs of the views in `over`.
-        over: the views that the tasks read: of the fusion, or modalities by name.
-        decision: combines a task's predictions of several views into one.
+        tasks: {task: Task}, built from the specs of the views that it reads: of the fusion, or modalities by name.
+        decisions: {task: Decision}, which combines the task's predictions of several views into one.
+        levels: {modality: places in its pyramid} that the tasks read; the others are neither fused nor decoded. A
+            modality that is not in it keeps all.
+
+    Attributes:
+        over: {task: the views that it reads}.
     """
 
     def __init__(
         self,
-        preprocessors: Mapping[str, nn.Module],
+        preprocessors: Mapping[str, Preprocessor],
         encoders: Mapping[str, Encoder],
         fusion: Fusion,
         tasks: Mapping[str, Task],
         *,
-        over: Iterable[str],
-        decision: nn.Module,
+        decisions: Mapping[str, Decision],
+        levels: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
-        self.preprocessors = nn.ModuleDict(preprocessors)
         # to a type checker these are mappings of what they hold; to torch they are modules
+        self.preprocessors = cast(Mapping[str, Preprocessor], nn.ModuleDict(preprocessors))
         self.encoders = cast(Mapping[str, Encoder], nn.ModuleDict(encoders))
         self.fusion = fusion
         self.tasks = cast(Mapping[str, Task], nn.ModuleDict(tasks))
-        self.over = tuple(over)
-        self.decision = decision
+        self.decisions = cast(Mapping[str, Decision], nn.ModuleDict(decisions))
+        self.over = {name: tuple(task.heads) for name, task in tasks.items()}
+        self.levels = dict(levels or {})
 
     def encode(self, batch: Batch) -> dict[str, Features]:
         """{modality: Features}. Only rows that are present reach an encoder."""
         return {name: self.encode_one(name, batch) for name in self.encoders}
 
     def encode_one(self, name: str, batch: Batch) -> Features:
-        """One modality's features, absent in the rows in which it is."""
-        encoder = self.encoders[name]
+        """One modality's features, absent in the rows in which it is; of a pyramid the levels that are read."""
+        encoder, levels = self.encoders[name], self.levels.get(name)
         present = batch.present[name]
-        if bool(present.any()):
-            return encoder(self.preprocessors[name](batch.inputs[name])).scatter(present)
-        return encoder.spec.empty(len(batch), batch.size, like=torch.zeros((), device=present.device))
+        if not bool(present.any()):
+            spec = encoder.spec if levels is None else encoder.spec.only(levels)
+            return spec.empty(len(batch), batch.size, like=torch.zeros((), device=present.device))
+        preprocessor, lengths = self.preprocessors[name], batch.lengths.get(name)
+        inputs = preprocessor(batch.inputs[name])
+        features = encoder(inputs, None if lengths is None else preprocessor.lengths(lengths))
+        return (features if levels is None else features.only(levels)).scatter(present)
 
     def decode(self, features: dict[str, Features], size: tuple[int, int]) -> Outputs:
         """Fuse, then every task's head on every view it reads, on the rows in which the view is present.
@@ -81,15 +90,18 @@ class Model(nn.Module):
             size: (H, W) of the batch's images: dense logits have this size.
         """
         views = {**features, **self.fusion(features)}
-        views = {name: views[name] for name in self.over}
         logits: dict[str, dict[str, Tensor]] = {task: {} for task in self.tasks}
-        for name, view in views.items():
+        present: dict[str, Tensor] = {}
+        for name in dict.fromkeys(view for over in self.over.values() for view in over):
+            view = views[name]
+            present[name] = view.present
             if not bool(view.present.any()):
                 continue
             rows = view if bool(view.present.all()) else view.select(view.present)
             for task_name, task in self.tasks.items():
-                logits[task_name][name] = task(rows, view=name, size=size)
-        return Outputs(logits, {name: view.present for name, view in views.items()})
+                if name in self.over[task_name]:
+                    logits[task_name][name] = task(rows, view=name, size=size)
+        return Outputs(logits, present)
 
     def forward(self, batch: Batch) -> Outputs:
         """Logits of every task and view for a batch."""
@@ -118,7 +130,7 @@ class Model(nn.Module):
         for name, task in self.tasks.items():
             labelled = batch.labelled[name]
             count = labelled.new_zeros((), dtype=torch.float32)
-            for view in self.over:
+            for view in self.over[name]:
                 rows = batch.present.get(view, any_present) & labelled
                 if bool(rows.any()):
                     count = count + task.count(batch.targets[name][rows[labelled]])
@@ -127,25 +139,26 @@ class Model(nn.Module):
 
     def answer(self, outputs: Outputs) -> dict[str, Prediction]:
         """{task: Prediction} of all the rows, the views' answers combined by the decision rule."""
-        return {name: self._combine(task, outputs.logits[name], outputs.present) for name, task in self.tasks.items()}
+        return {name: self._combine(name, outputs) for name in self.tasks}
 
     def predict(self, batch: Batch) -> dict[str, Prediction]:
         """{task: Prediction} for a batch."""
         return self.answer(self(batch))
 
-    def _combine(self, task: Task, logits: dict[str, Tensor], present: dict[str, Tensor]) -> Prediction:
+    def _combine(self, name: str, outputs: Outputs) -> Prediction:
+        task, over, logits = self.tasks[name], self.over[name], outputs.logits[name]
         if not logits:
-            none = next(iter(present.values()))
+            none = outputs.present[over[0]]
             return Prediction(none.new_zeros(len(none), dtype=torch.float32), torch.zeros_like(none))
         predictions = {}
         for view, view_logits in logits.items():
-            rows, here = task.predict(view_logits), present[view]
+            rows, here = task.predict(view_logits), outputs.present[view]
             if not bool(here.all()):  # dense answers are large: no copy where all rows are there
                 full = rows.new_zeros(len(here), *rows.shape[1:])
                 rows = full.index_copy(0, here.nonzero().squeeze(1), rows)
             predictions[view] = rows
-        seen = {view: present[view] for view in predictions}
+        seen = {view: outputs.present[view] for view in predictions}
         answered = torch.stack(list(seen.values())).any(0)
-        if len(self.over) == 1:  # nothing to combine
-            return Prediction(predictions[self.over[0]], answered)
-        return Prediction(self.decision(predictions, seen), answered)
+        if len(over) == 1:  # nothing to combine
+            return Prediction(predictions[over[0]], answered)
+        return Prediction(self.decisions[name](predictions, seen), answered)

@@ -9,7 +9,7 @@ Beside the standard keywords, which editors read, the loader reads these:
 - `x-kind`, `x-tag`: a part, and the option that names it; `x-part`: it becomes a `Part`;
 - `x-named`: a mapping from names of the user's to parts of a kind; `x-default-part`: the part that such a name means;
 - `x-default-name`: an option that defaults to the user's name; `x-tuple`: a list that becomes a tuple;
-- `x-module`: where a part is written; `x-need`, `x-raster` and others: what its class says of itself.
+- `x-module`: where a part is written; `x-need`, `x-input` and others: what its class says of itself.
 """
 
 from __future__ import annotations
@@ -44,7 +44,16 @@ TAGS = {"format": "format"}
 INTERNAL = {"resolved", "options", "share"}
 
 #: What a class says of itself before it is built; cross checks read it.
-SAID = ("need", "higher_is_better", "raster", "gives_maps", "gives_fused")
+SAID = {
+    "need": "x-need",
+    "higher_is_better": "x-higher_is_better",
+    "kind": "x-input",
+    "reads": "x-reads",
+    "cell": "x-cell",
+    "gives_maps": "x-gives_maps",
+    "gives_fused": "x-gives_fused",
+    "needs_maps": "x-needs_maps",
+}
 
 #: Names of modalities and tasks.
 NAME_PATTERN = "^[A-Za-z][A-Za-z0-9_]*$"
@@ -332,7 +341,7 @@ def _nodes(tree: Any) -> Iterator[Schema]:
 
 
 def _said(part: Callable[..., Any]) -> Schema:
-    values = {f"x-{name}": getattr(part, name, None) for name in SAID}
+    values = {key: getattr(part, name, None) for name, key in SAID.items()}
     return {key: plain(value) for key, value in values.items() if isinstance(value, (bool, str, Mapping))}
 
 

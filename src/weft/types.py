@@ -6,8 +6,9 @@ M modalities. P is the number of rows of a batch in which one modality is presen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import log2
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,9 @@ from torch import Tensor
 
 Layout = Literal["vector", "sequence", "grid", "clip"]
 Need = Literal["vector", "tokens", "maps"]
+
+#: What a task answers: one of several classes (probabilities over axis 1), independent labels (probabilities), numbers.
+Answer = Literal["classes", "labels", "values"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Batch:
         ids: the B sample ids.
         size: (H, W) in pixels of every image-like tensor of this batch, (0, 0) where there is none.
         sizes: per sample, the (H, W) that was not added by padding at the bottom and the right.
+        lengths: per modality of sequences, (P,) int64, how many entries of each row are real; the rest is padding.
     """
 
     inputs: dict[str, Tensor]
@@ -39,6 +44,7 @@ class Batch:
     ids: tuple[str, ...]
     size: tuple[int, int] = (0, 0)
     sizes: tuple[tuple[int, int], ...] = ()
+    lengths: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,6 +61,7 @@ class Batch:
             targets=move(self.targets),
             present=move(self.present),
             labelled=move(self.labelled),
+            lengths=move(self.lengths),
         )
 
     def pin_memory(self) -> Batch:
@@ -69,6 +76,7 @@ class Batch:
             targets=pin(self.targets),
             present=pin(self.present),
             labelled=pin(self.labelled),
+            lengths=pin(self.lengths),
         )
 
     def without(self, modalities: Iterable[str]) -> Batch:
@@ -78,6 +86,7 @@ class Batch:
             self,
             inputs={m: x[:0] if m in gone else x for m, x in self.inputs.items()},
             present={m: torch.zeros_like(p) if m in gone else p for m, p in self.present.items()},
+            lengths={m: n[:0] if m in gone else n for m, n in self.lengths.items()},
         )
 
 
@@ -118,6 +127,19 @@ class FeatureSpec:
             needs.add("maps")
         return frozenset(needs)
 
+    def levels_for(self, strides: Sequence[int] | None) -> tuple[int, ...]:
+        """The pyramid levels that are needed where maps near `strides` are read, and the deepest; None: all."""
+        if not self.has_maps or strides is None:
+            return tuple(range(len(self.strides)))
+        nearest = {min(range(len(self.strides)), key=lambda i: abs(log2(self.strides[i] / s))) for s in strides}
+        return tuple(sorted(nearest | {len(self.strides) - 1}))
+
+    def only(self, levels: Sequence[int]) -> FeatureSpec:
+        """The spec of `Features.only` of the same levels."""
+        return replace(
+            self, channels=tuple(self.channels[i] for i in levels), strides=tuple(self.strides[i] for i in levels)
+        )
+
     def level_size(self, level: int, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of one pyramid level for inputs of `size` (H, W)."""
         stride = self.strides[level]
@@ -129,7 +151,9 @@ class FeatureSpec:
         grid = None
         num_tokens = 1
         if self.has_maps:
-            shapes = [self.level_size(level, size) for level in range(len(self.strides))]
+            # one pixel at least: a batch without any picture has no size, and still is fused
+            sides = (max(1, size[0]), max(1, size[1]))
+            shapes = [self.level_size(level, sides) for level in range(len(self.strides))]
             grid = (1, *shapes[-1])
             num_tokens = shapes[-1][0] * shapes[-1][1]
             maps = tuple(
@@ -154,6 +178,7 @@ class Features:
         present: (B,) bool.
         grid: (T, h, w) with T * h * w = N where the tokens are a map, else None. T = 1 for stills.
         maps: the finer pyramid levels, fine to coarse, each (B, T, C_l, H / s_l, W / s_l).
+        vector: (B, D) a summary of the whole row (a class token, a last state), where there is one.
     """
 
     tokens: Tensor
@@ -161,6 +186,20 @@ class Features:
     present: Tensor
     grid: tuple[int, int, int] | None = None
     maps: tuple[Tensor, ...] = ()
+    vector: Tensor | None = None
+
+    @classmethod
+    def of_vector(cls, vector: Tensor) -> Features:
+        """Features of P rows, all present, of one token each: (P, D)."""
+        present = torch.ones(len(vector), dtype=torch.bool, device=vector.device)
+        return cls(tokens=vector.unsqueeze(1), mask=present.unsqueeze(1), present=present)
+
+    @classmethod
+    def of_sequence(cls, tokens: Tensor, lengths: Tensor, *, vector: Tensor | None = None) -> Features:
+        """Features of P rows, all present: tokens (P, N, D), of which the first `lengths` (P,) are real."""
+        mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+        present = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
+        return cls(tokens=tokens, mask=mask, present=present, vector=vector)
 
     @classmethod
     def of_pyramid(cls, pyramid: Sequence[Tensor], present: Tensor | None = None) -> Features:
@@ -189,37 +228,29 @@ class Features:
 
     @property
     def pooled(self) -> Tensor:
-        """(B, D) mean of the real tokens in float32; zero for an absent row."""
+        """(B, D) in float32: the summary, or else the mean of the real tokens; zero for an absent row."""
+        if self.vector is not None:
+            return torch.where(self.present[:, None], self.vector, 0).float()
         weight = self.mask.unsqueeze(-1)
         tokens = torch.where(weight, self.tokens, 0).float()  # where, not *: 0 x NaN is NaN
         return tokens.sum(1) / weight.sum(1).clamp(min=1)  # clamp: an absent row has no tokens
 
     def select(self, rows: Tensor) -> Features:
         """Only some rows: `rows` is (B,) bool or a tensor of indices."""
-        return Features(
-            tokens=self.tokens[rows],
-            mask=self.mask[rows],
-            present=self.present[rows],
-            grid=self.grid,
-            maps=tuple(level[rows] for level in self.maps),
-        )
+        return self._map(lambda tensor: tensor[rows])
+
+    def only(self, levels: Sequence[int]) -> Features:
+        """Only some levels of the pyramid, the deepest among them, by their place in the spec."""
+        if len(levels) > len(self.maps):
+            return self
+        return replace(self, maps=tuple(self.maps[i] for i in levels[:-1]))
 
     def scatter(self, present: Tensor) -> Features:
         """These P rows put at the P places of a batch of B where `present` (B,) is True; the others become absent."""
         if bool(present.all()):
             return self
         index = present.nonzero().squeeze(1)
-
-        def place(rows: Tensor) -> Tensor:
-            return rows.new_zeros(len(present), *rows.shape[1:]).index_copy(0, index, rows)
-
-        return Features(
-            tokens=place(self.tokens),
-            mask=place(self.mask),
-            present=place(self.present),
-            grid=self.grid,
-            maps=tuple(place(level) for level in self.maps),
-        )
+        return self._map(lambda rows: rows.new_zeros(len(present), *rows.shape[1:]).index_copy(0, index, rows))
 
     def keep(self, rows: Tensor) -> Features:
         """The same features, absent in the rows where `rows` (B,) is False: whatever they held there is gone."""
@@ -227,12 +258,17 @@ class Features:
         def blank(tensor: Tensor) -> Tensor:
             return torch.where(rows.view(-1, *[1] * (tensor.dim() - 1)), tensor, torch.zeros_like(tensor))
 
+        return self._map(blank)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Features:
+        """The same change of the rows of everything."""
         return Features(
-            tokens=blank(self.tokens),
-            mask=blank(self.mask),
-            present=self.present & rows,
+            tokens=change(self.tokens),
+            mask=change(self.mask),
+            present=change(self.present),
             grid=self.grid,
-            maps=tuple(blank(level) for level in self.maps),
+            maps=tuple(change(level) for level in self.maps),
+            vector=None if self.vector is None else change(self.vector),
         )
 
 

@@ -95,7 +95,7 @@ class VectorEncoder(Encoder):
         self.spec = FeatureSpec("vector", dim)
         self.input_spec = InputSpec()
 
-    def forward(self, inputs: Tensor) -> Features:
+    def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
         whole = torch.ones(len(inputs), dtype=torch.bool)
         return Features(self.linear(inputs)[:, None], whole[:, None], whole)
 
@@ -112,7 +112,7 @@ class PyramidEncoder(VectorEncoder):
         self.fine = nn.Conv2d(in_channels, 8, 4, stride=4)
         self.linear = cast(Any, nn.Conv2d(8, dim, 4, stride=4))
 
-    def forward(self, inputs: Tensor) -> Features:
+    def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
         fine = self.fine(inputs)
         return Features.of_pyramid([fine, self.linear(fine)])
 
@@ -128,8 +128,7 @@ def build(part: Part, need: Need, *, image_like: bool) -> Model:
         encoders,
         fusion,
         {"number": NumberTask(fusion.specs, need)},
-        over=fusion.specs,
-        decision=Part("decision", "mean")(),
+        decisions={"number": Part("decision", "mean")(tuple(fusion.specs), "values")},
     )
 
 
@@ -188,8 +187,7 @@ def test_a_shared_encoder_is_one_module_that_learns_from_both() -> None:
         dict.fromkeys(NAMES, shared),
         fusion,
         {"number": task},
-        over=NAMES,
-        decision=Part("decision", "mean")(),
+        decisions={"number": Part("decision", "mean")(tuple(NAMES), "values")},
     )
     own = sum(p.numel() for p in shared.parameters()) + sum(p.numel() for p in task.parameters())
     assert sum(p.numel() for p in model.parameters()) == own

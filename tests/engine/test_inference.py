@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from tests.tasks.task_cases import DECODER
-from weft.decision.mean import MeanDecision
 from weft.encoders.base import Encoder
 from weft.engine import inference as looking
 from weft.experiment import Inference
@@ -29,7 +28,7 @@ class Pixels(Encoder):
         self.spec = FeatureSpec("grid", 3, (3,), (1,))
         self.input_spec = InputSpec()
 
-    def forward(self, inputs: Tensor) -> Features:
+    def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
         return Features.of_pyramid([inputs.float()])
 
     def layers(self) -> list[nn.Module]:
@@ -45,7 +44,7 @@ def model() -> Model:
         "kind": Classification(views, Classification.Target({}, classes=["a", "b"])),
     }
     encoders = {"image": Pixels()}
-    model = Model({"image": nn.Identity()}, encoders, NoFusion(views), tasks, over=["image"], decision=MeanDecision())
+    model = Model({"image": nn.Identity()}, encoders, NoFusion(views), tasks, decisions={})
     return model.eval()
 
 

@@ -22,7 +22,12 @@ def check_columns(experiment: Experiment, manifest: Manifest) -> None:
         ConfigError: with all such columns and the nearest names.
     """
     problems = []
-    places = {f"modalities.{name}.column": config.column for name, config in experiment.modalities.items()}
+    places: dict[str, str] = {}
+    for name, config in experiment.modalities.items():
+        if config.columns:
+            places |= {f"modalities.{name}.columns[{index}]": column for index, column in enumerate(config.columns)}
+        else:
+            places[f"modalities.{name}.column"] = config.column
     places |= {f"tasks.{name}.target": config.target for name, config in experiment.tasks.items()}
     places |= {f"data.subgroups[{index}]": column for index, column in enumerate(experiment.data.subgroups)}
     known = [name for name in manifest.names if name not in ("id", "split")]
@@ -33,6 +38,14 @@ def check_columns(experiment: Experiment, manifest: Manifest) -> None:
             problems.append(f"{place}: the data has no column {column!r}; it has {', '.join(known)}{hint}")
     if problems:
         raise ConfigError(problems)
+
+
+def joined(experiment: Experiment, manifest: Manifest) -> Manifest:
+    """The manifest with a column for every modality that reads several together."""
+    for name, config in experiment.modalities.items():
+        if config.columns:
+            manifest = manifest.with_joined(name, config.columns)
+    return manifest
 
 
 def usable_rows(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from weft.modalities.base import Field, Modality
 from weft.types import Batch
@@ -49,13 +50,18 @@ def collate(
         multiple: height and width are padded up to a multiple of this.
 
     Returns:
-        A batch whose images are padded at the bottom and the right with their fields' fill values.
+        A batch whose images are padded at the bottom and the right, and whose sequences at the end, with their fields'
+        fill values.
     """
     size = _common_size([sample.size for sample in samples], multiple)
     inputs: dict[str, Tensor] = {}
+    lengths: dict[str, Tensor] = {}
     for name, modality in modalities.items():
         values = [sample.inputs[name] for sample in samples if name in sample.inputs]
-        inputs[name] = _stack(values, modality, size) if values else torch.zeros(0, modality.num_channels, *size)
+        nothing = (modality.num_channels, *size) if modality.geometry.kind in _IMAGE_LIKE else ()
+        inputs[name] = _stack(values, modality, size) if values else torch.zeros(0, *nothing)
+        if modality.geometry.kind == "sequence":
+            lengths[name] = torch.tensor([len(value) for value in values], dtype=torch.int64)
     labels: dict[str, Tensor] = {}
     for name, field in targets.items():
         values = [sample.targets[name] for sample in samples if name in sample.targets]
@@ -66,6 +72,7 @@ def collate(
         present={name: torch.tensor([name in sample.inputs for sample in samples]) for name in modalities},
         labelled={name: torch.tensor([name in sample.targets for sample in samples]) for name in targets},
         ids=tuple(sample.id for sample in samples),
+        lengths=lengths,
         size=size,
         sizes=tuple(sample.size for sample in samples),
     )
@@ -78,15 +85,18 @@ def _common_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, 
 
 def _stack(values: Sequence[np.ndarray], field: Field, size: tuple[int, int]) -> Tensor:
     """(P, ...) of P values; images and maps are padded to `size`, with channels last in memory where they have any."""
+    if field.geometry.kind == "sequence":
+        rows = [field.to_tensor(value) for value in values]
+        return pad_sequence(rows, batch_first=True, padding_value=field.geometry.fill)
     if field.geometry.kind not in _IMAGE_LIKE:
         return torch.stack([field.to_tensor(value) for value in values])
     # filled by NumPy: torch would start threads of its own for these copies, beside those of the training step
-    rows = [field.to_tensor(value).numpy() for value in values]
-    channels = rows[0].shape[:-2]
-    stacked = np.empty((len(rows), *size, *channels), rows[0].dtype)
+    pixels = [field.to_tensor(value).numpy() for value in values]
+    channels = pixels[0].shape[:-2]
+    stacked = np.empty((len(pixels), *size, *channels), pixels[0].dtype)
     if channels:
         stacked = np.moveaxis(stacked, -1, 1)
-    for place, row, value in zip(stacked, rows, values, strict=True):
+    for place, row, value in zip(stacked, pixels, values, strict=True):
         height, width = row.shape[-2:]
         place[..., :height, :width] = row
         if (height, width) != size:

@@ -92,8 +92,8 @@ class SampleReader:
         except BadColumn as error:
             return Dropped(str(row["id"]), str(row["split"]), error.column, error.code, str(error))
 
-    def of_cells(self, sample: str, cells: Mapping[str, Path | np.ndarray]) -> Sample:
-        """A sample that is in no manifest, of {modality: file or array}.
+    def of_cells(self, sample: str, cells: Mapping[str, Any]) -> Sample:
+        """A sample that is in no manifest, of {modality: file, array, text or row}.
 
         Raises:
             BadCell: a file or array cannot be used.

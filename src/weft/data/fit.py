@@ -10,9 +10,10 @@ import numpy as np
 from weft import registry
 from weft.data import geometry
 from weft.data.manifest import Manifest
+from weft.encoders.base import Encoder
 from weft.errors import ConfigError, DataFault
-from weft.experiment import DataConfig, Experiment
-from weft.modalities.base import BadCell, Field, Modality
+from weft.experiment import DataConfig, Experiment, ModalityConfig
+from weft.modalities.base import NO_FACTS, BadCell, Facts, Field, Modality
 
 #: Training samples that statistics are fitted on: enough for a mean and a deviation.
 _FIT_IMAGES = 200
@@ -43,7 +44,13 @@ class Fitter:
         saved = self._facts.get("modalities", {})
         return {
             name: self._field(
-                registry.get("modality", config.type), name, config.column, config.options, saved, _FIT_IMAGES
+                registry.get("modality", config.type),
+                name,
+                config.source(name),
+                config.options,
+                saved,
+                _FIT_IMAGES,
+                brought={} if name in saved else _brought(config, experiment),
             )
             for name, config in experiment.modalities.items()
         }
@@ -67,9 +74,11 @@ class Fitter:
         options: Mapping[str, Any],
         saved: Mapping[str, Any],
         num_images: int,
+        *,
+        brought: Facts = NO_FACTS,
     ) -> Any:
         declared = self._manifest.columns[column].facts if column in self._manifest.columns else {}
-        facts = {**declared, **saved.get(name, {})}
+        facts = {**declared, **brought, **saved.get(name, {})}
         try:
             field = part(facts, **options)
         except ValueError as error:
@@ -95,3 +104,12 @@ class Fitter:
                     raise DataFault(
                         f"{where}: {error}. To leave such samples out, set data.on_bad to drop", code=error.code
                     ) from error
+
+
+def _brought(config: ModalityConfig, experiment: Experiment) -> Facts:
+    """What a modality's encoder, its own or a shared one, brings to it."""
+    part = config.encoder if config.share is None else experiment.modalities[config.share].encoder
+    if part is None:
+        return NO_FACTS
+    encoder: type[Encoder] = registry.get("encoder", part.type)  # type: ignore[assignment]  # every encoder is a class
+    return encoder.brings(part.options)

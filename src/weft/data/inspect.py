@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.data.checks import check_columns, check_labels, field_notes, missing_notes, usable_rows
+from weft.data.checks import check_columns, check_labels, field_notes, joined, missing_notes, usable_rows
 from weft.data.dataset import BadColumn, Source, common_size
 from weft.data.fit import Fitter
 from weft.data.inspect_page import write_faults, write_page, write_pictures
@@ -56,6 +56,7 @@ def inspect(experiment: Experiment, out: Path | str | None = None, *, progress: 
         manifest = with_validation(manifest, config.validation, group=config.group, seed=experiment.train.seed)
     except DataFault as error:
         faults.append(Fault(error.code, "train", "", "", str(error)))
+    manifest = joined(experiment, manifest)
     sources = _sources(experiment, manifest, faults)
     counts = {split: len(manifest.split(split)) for split in manifest.splits}
     found = Inspection(experiment.name, counts, None if out is None else Path(out), faults=faults)
@@ -91,7 +92,7 @@ def _sources(experiment: Experiment, manifest: Manifest, faults: list[Fault]) ->
 
     for name, modality in experiment.modalities.items():
         one = replace(experiment, modalities={name: modality})
-        add(name, modality.column, lambda one=one: fitter.modalities(one))  # type: ignore[misc]
+        add(name, modality.source(name), lambda one=one: fitter.modalities(one))  # type: ignore[misc]
     for name, task in experiment.tasks.items():
         one = replace(experiment, tasks={name: task})
         shown = f"target {name}" if name in experiment.modalities else name
@@ -101,7 +102,7 @@ def _sources(experiment: Experiment, manifest: Manifest, faults: list[Fault]) ->
 
 def _whole(experiment: Experiment, manifest: Manifest, found: Inspection) -> None:
     """What is seen without decoding: no samples, no labels, no inputs, leaks."""
-    columns = [modality.column for modality in experiment.modalities.values()]
+    columns = [modality.source(name) for name, modality in experiment.modalities.items()]
     if not found.counts.get("train"):
         had = ", ".join(found.counts) or "none"
         found.faults.append(Fault("no-samples", "train", "", "", f"there is no training sample; the splits are {had}"))

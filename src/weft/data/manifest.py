@@ -136,6 +136,23 @@ class Manifest:
         table = table.set_column(table.schema.get_field_index("split"), pa.field("split", column.type), column)
         return replace(self, table=table, rows=None)
 
+    def with_joined(self, name: str, columns: Sequence[str]) -> Manifest:
+        """The same, with a column `name` whose cells are {column: value} of some others; absent where all of them are.
+
+        Columns that are not there are left out of it.
+        """
+        there = [column for column in columns if column in self.table.column_names]
+        if not there:
+            return self
+        parts = self.table.select(there).combine_chunks()
+        arrays = [
+            column.combine_chunks() if column.num_chunks else pa.array([], column.type) for column in parts.columns
+        ]
+        absent = np.logical_and.reduce([np.asarray(pc.is_null(column)) for column in arrays])
+        joined = pa.StructArray.from_arrays(arrays, names=there, mask=pa.array(absent))
+        table = self.table.drop_columns([name]) if name in self.table.column_names else self.table
+        return replace(self, table=table.append_column(name, joined))
+
     def with_roots(self, roots: Sequence[str | Path]) -> Manifest:
         """The same, with path cells also allowed into `roots`."""
         return replace(self, roots=(*self.roots, *(Path(root) for root in roots)))

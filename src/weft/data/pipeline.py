@@ -13,7 +13,16 @@ import torch
 
 from weft.data import geometry
 from weft.data.cache import open_cache
-from weft.data.checks import check_columns, check_labels, count, dropped_notes, field_notes, missing_notes, usable_rows
+from weft.data.checks import (
+    check_columns,
+    check_labels,
+    count,
+    dropped_notes,
+    field_notes,
+    joined,
+    missing_notes,
+    usable_rows,
+)
 from weft.data.collate import Sample, collate
 from weft.data.dataset import Dropped, Key, SampleReader, Source
 from weft.data.fit import Fitter
@@ -133,11 +142,12 @@ class Data:
             else:
                 self._drop(found)
 
-    def sample_from(self, inputs: Mapping[str, Path | str | np.ndarray], *, name: str = "sample") -> Sample:
+    def sample_from(self, inputs: Mapping[str, Any], *, name: str = "sample") -> Sample:
         """A sample that is in no table, read and resized as all others.
 
         Args:
-            inputs: {modality: a file, or an array as the modality reads it}, at least one.
+            inputs: {modality: a file or an array as the modality reads it, a text, or a row {column: value}}, at least
+                one.
             name: its id.
 
         Raises:
@@ -147,7 +157,10 @@ class Data:
         if unknown or not inputs:
             given = f"{', '.join(unknown)} is not among them" if unknown else "none was given"
             raise DataFault(f"the modalities are {', '.join(self.modalities)}; {given}", code="no-modality")
-        cells = {given: Path(cell) if isinstance(cell, str) else cell for given, cell in inputs.items()}
+        cells = {
+            given: Path(cell) if isinstance(cell, str) and self.modalities[given].cell == "file" else cell
+            for given, cell in inputs.items()
+        }
         try:
             return self._reader.of_cells(name, cells)
         except BadCell as error:
@@ -245,8 +258,9 @@ def build_data(
         manifest = config.format().manifest().with_roots(config.roots)
         manifest = with_validation(manifest, config.validation, group=config.group, seed=seed)
         check_columns(experiment, manifest)
+    manifest = joined(experiment, manifest)
     notes = list(manifest.notes)
-    columns = [modality.column for modality in experiment.modalities.values()]
+    columns = [modality.source(name) for name, modality in experiment.modalities.items()]
     rows, dropped = usable_rows(manifest, columns, config.limit)
     if own:
         if not len(rows.get("train", ())):
@@ -265,7 +279,7 @@ def build_data(
         manifest=manifest,
         inputs={
             name: Source(
-                modality.column, modalities[name], _read_key(config, modality, modalities[name]), modality.dropout
+                modality.source(name), modalities[name], _read_key(config, modality, modalities[name]), modality.dropout
             )
             for name, modality in experiment.modalities.items()
         },

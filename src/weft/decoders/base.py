@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -11,10 +12,13 @@ class Decoder(nn.Module, ABC):
     """A pyramid in, one map out. A constructor takes `spec: FeatureSpec` (with maps), then keyword-only options.
 
     Attributes:
+        detail_strides: strides of the levels that it reads besides the deepest, each by the nearest there is; None:
+            all levels. Those that no task reads are left out of the pyramid.
         out_channels: channels of the map.
         output_stride: stride of the map in pixels.
     """
 
+    detail_strides: ClassVar[tuple[int, ...] | None] = None
     out_channels: int
     output_stride: int
 

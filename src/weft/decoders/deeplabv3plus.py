@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log2
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,8 @@ class DeepLabV3Plus(Decoder):
 
     Reference: Chen et al., ECCV 2018, arXiv:1802.02611.
     """
+
+    detail_strides: ClassVar[tuple[int, ...] | None] = (4,)
 
     def __init__(
         self,

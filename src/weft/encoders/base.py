@@ -3,39 +3,71 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from weft.modalities.base import Facts
 from weft.types import Features, FeatureSpec, InputSpec
 
 
 class Encoder(nn.Module, ABC):
     """One modality's network: normalised input in, `Features` out.
 
-    A constructor takes `in_channels: int`, then `initialise: bool = True`, whether to load the pretrained weights that
-    the options name (weft says no where trained ones are loaded next), then keyword-only options.
+    A constructor takes `in_channels: int` (`Modality.num_channels`), then `initialise: bool = True`, whether to load
+    the pretrained weights that the options name (weft says no where trained ones are loaded next), then
+    `facts: Facts = NO_FACTS`, what is known of the modality (vocabulary, columns), then keyword-only options.
 
     Attributes:
+        reads: the `Modality.kind` that it takes.
+        gives_maps: whether it can give maps.
         spec: what `forward` returns, known at construction.
         input_spec: what it wants of its input.
         lr_factor: factor on the learning rate of its parameters.
     """
 
+    reads: ClassVar[str]
+    gives_maps: ClassVar[bool] = False
     spec: FeatureSpec
-    input_spec: InputSpec
+    input_spec: InputSpec = InputSpec()
     lr_factor: float = 1.0
 
-    @abstractmethod
-    def forward(self, inputs: Tensor) -> Features:
+    @classmethod
+    def brings(cls, options: Mapping[str, Any]) -> Facts:
+        """Facts that it brings to its modality before any data is read (a tokenizer), JSON-able; kept in the run.
+
+        Args:
+            options: as in the configuration.
+        """
+        return {}
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
         """Encode P rows, all present.
 
         Args:
-            inputs: (P, C, H, W) float for rasters, normalised by the modality's preprocessor.
+            inputs: (P, ...) as the modality's preprocessor gives them: rasters (P, C, H, W).
+            lengths: (P,) real entries of each row of a sequence; None for what is none.
 
         Returns:
-            Features of P rows; level l is exactly (ceil(H / s_l), ceil(W / s_l)) large.
+            Features of P rows; level l of a raster is exactly (ceil(H / s_l), ceil(W / s_l)) large. What lies beyond a
+            row's length changes nothing in it.
         """
+        return self.finish(self.extract(inputs, lengths))
+
+    @abstractmethod
+    def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
+        """The network itself, which may be frozen whole; arguments as of `forward`."""
+
+    def finish(self, features: Features) -> Features:
+        """What comes after `extract` and is always trained, such as a new projection; nothing by default."""
+        return features
+
+    @property
+    def extract_frozen(self) -> bool:
+        """Whether `extract` gives the same for the same input throughout training, so that it need run only once."""
+        return False
 
     @abstractmethod
     def layers(self) -> list[nn.Module]:
-        """Its stages from input to output, for freezing and for learning rates that fall with depth."""
+        """The stages of `extract` from input to output, for freezing and for learning rates that fall with depth."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,8 @@ from weft.types import Features, FeatureSpec, InputSpec
 class RasterEncoder(Encoder):
     """A convolutional or transformer network that gives a pyramid of maps.
 
-    Of several maps of one stride only the deepest is kept: nothing downstream would read the others.
+    Of several maps of one stride only the deepest is kept: nothing downstream would read the others. With `vector`
+    there are no maps: the deepest is averaged over its pixels and projected anew.
 
     Args:
         network: the network; its stages end at `boundaries`.
@@ -29,7 +32,11 @@ class RasterEncoder(Encoder):
         freeze_stages: train nothing of the first so many stages.
         freeze_bn: keep statistics and factors of all its BatchNorm layers as they are.
         lr_factor: factor on the learning rate of its parameters.
+        vector: width of the one vector to give instead of maps.
     """
+
+    reads: ClassVar[str] = "raster"
+    gives_maps: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -44,6 +51,7 @@ class RasterEncoder(Encoder):
         freeze_stages: int,
         freeze_bn: bool,
         lr_factor: float,
+        vector: int | None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -52,7 +60,9 @@ class RasterEncoder(Encoder):
         last = len(strides) - 1
         self._kept = [i for i, stride in enumerate(strides) if i == last or strides[i + 1] != stride]
         kept_channels = tuple(channels[i] for i in self._kept)
-        self.spec = FeatureSpec("grid", kept_channels[-1], kept_channels, tuple(strides[i] for i in self._kept))
+        self._pyramid = FeatureSpec("grid", kept_channels[-1], kept_channels, tuple(strides[i] for i in self._kept))
+        self.spec = self._pyramid if vector is None else FeatureSpec("vector", vector)
+        self.project = None if vector is None else nn.Linear(self._pyramid.dim, vector)
         self._boundaries = [_plain(name) for name in boundaries]
         self._multiple = multiple
         self._freeze_bn = freeze_bn
@@ -69,21 +79,35 @@ class RasterEncoder(Encoder):
     def maps(self, inputs: Tensor) -> list[Tensor]:
         """All maps of the network, fine to coarse, (P, C_l, h_l, w_l), for (P, C, H, W)."""
 
-    def forward(self, inputs: Tensor) -> Features:
-        """See `Encoder.forward`: inputs (P, C, H, W) float, normalised."""
+    def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
+        """See `Encoder.extract`: inputs (P, C, H, W) float, normalised. With `vector`, (P, 1, C) averages."""
         height, width = inputs.shape[-2:]
         pad_down, pad_right = -height % self._multiple, -width % self._multiple
         padded = F.pad(inputs, (0, pad_right, 0, pad_down)) if pad_down or pad_right else inputs
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen_whole):
             maps = self.maps(padded)
+        if self.project is not None:
+            height, width = self._pyramid.level_size(-1, (height, width))
+            return Features.of_vector(maps[-1][..., :height, :width].mean((2, 3)))
         pyramid = []
         for level, index in enumerate(self._kept):
-            expected = self.spec.level_size(level, (height, width))
+            expected = self._pyramid.level_size(level, (height, width))
             # What lies over the padding is cut off; then sizes differ only in networks that round down or do not pad.
             inside = maps[index][..., : expected[0], : expected[1]] if padded is not inputs else maps[index]
             exact = inside.shape[-2:] == expected
             pyramid.append(inside if exact else F.interpolate(inside, expected, mode="bilinear", align_corners=False))
         return Features.of_pyramid(pyramid)
+
+    def finish(self, features: Features) -> Features:
+        """See `Encoder.finish`: the projection of `vector`."""
+        if self.project is None:
+            return features
+        return replace(features, tokens=self.project(features.tokens))
+
+    @property
+    def extract_frozen(self) -> bool:
+        """See `Encoder.extract_frozen`: with `freeze`, or all stages frozen."""
+        return self._frozen_whole
 
     def layers(self) -> list[nn.Module]:
         """See `Encoder.layers`: a stage ends where a level of the pyramid does."""

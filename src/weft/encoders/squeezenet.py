@@ -17,6 +17,7 @@ from torchvision import models
 from weft.encoders.raster import RasterEncoder
 from weft.encoders.stem import Stem, input_spec_of, load_adapted
 from weft.errors import WeftError
+from weft.modalities.base import NO_FACTS, Facts
 from weft.registry import Range, register
 
 #: What torchvision's weights expect: ImageNet's statistics, of values in [0, 1].
@@ -41,6 +42,7 @@ class SqueezeNet(RasterEncoder):
         freeze: train nothing of it.
         freeze_stages: train nothing of the first so many stages.
         lr_factor: factor on the learning rate of its parameters.
+        vector: give one vector of this width instead of maps: the average over the deepest map, projected anew.
 
     Reference: Iandola et al., arXiv:1602.07360.
     """
@@ -49,6 +51,7 @@ class SqueezeNet(RasterEncoder):
         self,
         in_channels: int,
         initialise: bool = True,
+        facts: Facts = NO_FACTS,
         *,
         version: Literal["1_0", "1_1"] = "1_1",
         pretrained: bool = False,
@@ -59,6 +62,7 @@ class SqueezeNet(RasterEncoder):
         freeze: bool = False,
         freeze_stages: Annotated[int, Range(0)] = 0,
         lr_factor: Annotated[float, Range(0)] = 1.0,
+        vector: Annotated[int, Range(1)] | None = None,
     ) -> None:
         if pretrained and weights is not None:
             raise WeftError("encoder squeezenet: give `pretrained: true` or `weights: FILE`, not both")
@@ -81,6 +85,7 @@ class SqueezeNet(RasterEncoder):
             freeze_stages=freeze_stages,
             freeze_bn=False,  # it has none
             lr_factor=lr_factor,
+            vector=vector,
         )
 
     def maps(self, inputs: Tensor) -> list[Tensor]:

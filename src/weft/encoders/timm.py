@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from weft.encoders.raster import RasterEncoder
 from weft.encoders.stem import Stem, input_spec_of, load_adapted
 from weft.errors import WeftError
+from weft.modalities.base import NO_FACTS, Facts
 from weft.registry import Range, register
 
 #: Ways in which timm's networks of one fixed input size are asked to take any; the first that a network knows is used.
@@ -60,12 +61,14 @@ class TimmEncoder(RasterEncoder):
         freeze_bn: keep statistics and factors of its BatchNorm layers as they are.
         drop_path: probability of skipping a residual branch in training, rising with depth; 0 leaves it out.
         lr_factor: factor on the learning rate of its parameters.
+        vector: give one vector of this width instead of maps: the average over the deepest map, projected anew.
     """
 
     def __init__(
         self,
         in_channels: int,
         initialise: bool = True,
+        facts: Facts = NO_FACTS,
         *,
         name: str,
         pretrained: bool = False,
@@ -80,6 +83,7 @@ class TimmEncoder(RasterEncoder):
         freeze_bn: bool = False,
         drop_path: Annotated[float, Range(0, 1, open_high=True)] = 0.0,
         lr_factor: Annotated[float, Range(0)] = 1.0,
+        vector: Annotated[int, Range(1)] | None = None,
     ) -> None:
         _check_name(name)
         if pretrained and weights is not None:
@@ -106,6 +110,7 @@ class TimmEncoder(RasterEncoder):
             freeze_stages=freeze_stages,
             freeze_bn=freeze_bn,
             lr_factor=lr_factor,
+            vector=vector,
         )
         self._maps_end_with_channels = str(getattr(getattr(network, "output_fmt", None), "value", "NCHW")) == "NHWC"
 

@@ -9,9 +9,10 @@ from torch import nn
 
 from weft import registry
 from weft.data.pipeline import Data
+from weft.decision.base import Decision
 from weft.encoders.base import Encoder
 from weft.errors import ConfigError
-from weft.experiment import Experiment, TaskConfig
+from weft.experiment import Experiment
 from weft.modalities.base import Field
 from weft.model import Model
 from weft.tasks.base import Task
@@ -31,18 +32,18 @@ def build_model(experiment: Experiment, data: Data, *, pretrained: bool = True) 
     """
     encoders = build_encoders(experiment, data, pretrained=pretrained)
     preprocessors = {name: data.modalities[name].preprocessor(encoder.input_spec) for name, encoder in encoders.items()}
-    specs = {name: encoder.spec for name, encoder in encoders.items()}
+    strides = _strides_read(experiment)
+    levels = {name: encoder.spec.levels_for(strides) for name, encoder in encoders.items() if encoder.spec.has_maps}
+    specs = {
+        name: encoder.spec.only(levels[name]) if name in levels else encoder.spec for name, encoder in encoders.items()
+    }
     try:
         fusion = experiment.fusion(specs)
     except ValueError as error:
         raise ConfigError([f"fusion: {error}"]) from error
-    views = {**specs, **fusion.specs}
-    over = experiment.over or tuple(fusion.specs)
-    unknown = [view for view in over if view not in views]
-    if unknown:
-        raise ConfigError([f"over: no view {view!r}; there are {', '.join(views)}" for view in unknown])
-    tasks = build_tasks(experiment.tasks, {view: views[view] for view in over}, data.targets)
-    return Model(preprocessors, encoders, fusion, tasks, over=over, decision=experiment.decision())
+    tasks = build_tasks(experiment, {**specs, **fusion.specs}, tuple(fusion.specs), data.targets)
+    decisions = build_decisions(experiment, tasks)
+    return Model(preprocessors, encoders, fusion, tasks, decisions=decisions, levels=levels)
 
 
 def build_encoders(experiment: Experiment, data: Data, *, pretrained: bool) -> dict[str, Encoder]:
@@ -52,7 +53,8 @@ def build_encoders(experiment: Experiment, data: Data, *, pretrained: bool) -> d
     for name, config in experiment.modalities.items():
         if config.share is None and config.encoder is not None:
             try:
-                encoders[name] = config.encoder(data.modalities[name].num_channels, pretrained)
+                modality = data.modalities[name]
+                encoders[name] = config.encoder(modality.num_channels, pretrained, modality.facts)
             except ValueError as error:
                 problems.append(f"modalities.{name}.encoder: {error}")
     for name, config in experiment.modalities.items():
@@ -72,21 +74,52 @@ def build_encoders(experiment: Experiment, data: Data, *, pretrained: bool) -> d
 
 
 def build_tasks(
-    configs: Mapping[str, TaskConfig], views: Mapping[str, FeatureSpec], targets: Mapping[str, Field]
+    experiment: Experiment, views: Mapping[str, FeatureSpec], default: tuple[str, ...], targets: Mapping[str, Field]
 ) -> dict[str, Task]:
-    """{task: Task}, with a head for each of the views."""
+    """{task: Task}, with a head for each of the views that it reads; `default` are those where nothing is said."""
     tasks, problems = {}, []
-    for name, config in configs.items():
-        part = registry.get("task", config.type)
-        own = registry.options_of(part)
+    for name, config in experiment.tasks.items():
+        over = config.over or experiment.over or default
+        unknown = [view for view in over if view not in views]
+        problems += [f"tasks.{name}: no view {view!r}; there are {', '.join(views)}" for view in unknown]
+        if unknown:
+            continue
+        own = registry.options_of(registry.get("task", config.type))
         options = {option: value for option, value in config.options.items() if option in own}
         try:
-            tasks[name] = registry.Part("task", config.type, options)(views, targets[name])
+            tasks[name] = registry.Part("task", config.type, options)(
+                {view: views[view] for view in over}, targets[name]
+            )
         except ValueError as error:
             problems.append(f"tasks.{name}: {error}")
     if problems:
         raise ConfigError(problems)
     return tasks
+
+
+def build_decisions(experiment: Experiment, tasks: Mapping[str, Task]) -> dict[str, Decision]:
+    """{task: Decision} over the views that the task reads."""
+    decisions, problems = {}, []
+    for name, task in tasks.items():
+        try:
+            decisions[name] = experiment.decision(tuple(task.heads), task.answer)
+        except ValueError as error:
+            problems.append(f"decision: {error} (task {name!r})")
+    if problems:
+        raise ConfigError(problems)
+    return decisions
+
+
+def _strides_read(experiment: Experiment) -> tuple[int, ...] | None:
+    """The strides of the finer maps that some task reads, besides the deepest; None: all."""
+    read: set[int] = set()
+    for config in experiment.tasks.values():
+        task: type[Task] = registry.get("task", config.type)  # type: ignore[assignment]  # every task is a class
+        strides = task.strides_read(config.options)
+        if strides is None:
+            return None
+        read |= set(strides)
+    return tuple(sorted(read))
 
 
 def size_multiple(model: Model) -> int:
@@ -104,7 +137,7 @@ def num_parameters(model: Model) -> dict[str, int]:
             parts[f"encoders.{name}"] = encoder
     parts["fusion"] = model.fusion
     parts.update({f"tasks.{name}": task for name, task in model.tasks.items()})
-    parts["decision"] = model.decision
+    parts.update({f"decisions.{name}": decision for name, decision in model.decisions.items()})
     counts = {name: _count(part.parameters()) for name, part in parts.items()}
     return {"total": sum(counts.values()), **{name: count for name, count in counts.items() if count}}
 

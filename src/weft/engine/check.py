@@ -65,7 +65,7 @@ def check(experiment: Experiment | str | Path, overrides: Sequence[str] = ()) ->
     for name, task in model.tasks.items():
         start = time.perf_counter()
         sizes = []
-        for view in model.over:
+        for view in model.over[name]:
             rows_present = everything[view].select(everything[view].present)
             logits = task(rows_present, view=view, size=batch.size)
             sizes.append(f"{view}: {tuple(logits.shape)}")

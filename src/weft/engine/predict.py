@@ -44,7 +44,8 @@ class Predictor:
         """{task: one row of its `predict`}, None where nothing that the task reads was given.
 
         Args:
-            inputs: {modality: a file, or an array as the modality reads it}, at least one.
+            inputs: {modality: a file or an array as the modality reads it, a text, or a row {column: value}}, at least
+                one.
 
         Raises:
             WeftError: an unknown modality, none at all, or an input that cannot be read.
@@ -71,9 +72,11 @@ def predict(
 ) -> Path:
     """Write answers in each task's exchange format.
 
+    Tables of many samples in the folder are begun anew, files of single samples are replaced.
+
     Args:
         run: a run folder.
-        inputs: one sample, {modality: file}.
+        inputs: one sample, {modality: file, text or row}.
         manifest: a table of samples (CSV, JSON lines or Parquet) with the modalities' columns.
         split: a split of the run's own data.
         out: folder to write to; by default `predictions/` of the run.
@@ -100,6 +103,8 @@ def predict(
     folder = Path(out) if out is not None else loaded.run.path / "predictions"
     number = 0
     for sample in samples:
+        if not number:  # not before: where nothing can be read, the answers of an earlier run stay
+            _begin_tables(loaded, folder)
         for name, prediction in answer_sample(loaded, sample).items():
             task_folder = folder / name
             task_folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +120,12 @@ def predict(
         loaded.run.log(f"{dropped.id}: left out, {dropped.reason}")
     loaded.run.log(f"{number} samples answered in {folder}")
     return folder
+
+
+def _begin_tables(loaded: LoadedRun, folder: Path) -> None:
+    for name, task in loaded.model.tasks.items():
+        for table in task.tables:
+            (folder / name / table).unlink(missing_ok=True)
 
 
 def _read_table(path: Path) -> Manifest:

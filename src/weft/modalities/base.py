@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +18,12 @@ from weft.types import InputSpec
 #: Fitted on the training split or declared by the data format, kept in the run, JSON-able: classes, scales, means.
 Facts = Mapping[str, Any]
 
+#: Of a field or an encoder that knows nothing beforehand.
+NO_FACTS: Facts = MappingProxyType({})
+
+#: What a value says in words, a (name, text) for each of its parts; a text that stands alone has the name "".
+Lines = tuple[tuple[str, str], ...]
+
 #: Turns a path cell into a file below the declared roots, refusing others; formats that hold arrays return the array.
 Resolve = Callable[[str], Path | np.ndarray]
 
@@ -27,12 +34,12 @@ class Geometry:
 
     Attributes:
         kind: image (bilinear), label (nearest: no value that was not there), points (coordinates are moved),
-            none (untouched).
-        fill: value outside the picture.
+            sequence (untouched, (L, ...) with L >= 1, padded at the end to the longest of a batch), none (untouched).
+        fill: value outside the picture, or after the end of the sequence.
         unknown: a value that means "not known" and never enters a mean (depth 0), or None.
     """
 
-    kind: Literal["image", "label", "points", "none"]
+    kind: Literal["image", "label", "points", "sequence", "none"]
     fill: float = 0
     unknown: float | None = None
 
@@ -67,11 +74,18 @@ class Field(ABC):
             resolve: what a path cell stands for.
 
         Returns:
-            images (H, W, C), label maps (H, W), points (n, 3) as x, y in pixels and visible, others any shape.
+            images (H, W, C), label maps (H, W), points (n, 3) as x, y in pixels and visible, sequences (L, ...),
+            others any shape.
 
         Raises:
             BadCell: the cell's content cannot be used.
         """
+
+    def length(self, cell: Any) -> int:
+        """How long a cell's sequence will be, roughly and without opening files, so that neighbours in length can
+        share a batch; 0: of no matter.
+        """
+        return 0
 
     def fit(self, values: Iterable[np.ndarray]) -> dict[str, Any]:
         """Facts learned from decoded values of the training split; none by default."""
@@ -90,22 +104,53 @@ class Field(ABC):
     def draw(self, value: np.ndarray) -> Image.Image:
         """A picture of one value for a person, (H, W) for image-like ones."""
 
+    def describe(self, value: np.ndarray) -> Lines:
+        """What one value says, where words say it better than `draw`: a text, the columns of a row. By default nothing.
+
+        The whole of it: whoever shows it cuts it, and escapes it.
+        """
+        return ()
+
+
+class Preprocessor(nn.Module, ABC):
+    """From stacked raw cells to an encoder's input: part of the model, so training and use cannot differ."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(P, ...) raw to (P, ...) float, normalised, on the device of the inputs."""
+
+    def lengths(self, lengths: Tensor) -> Tensor:
+        """(P,) how many entries of a sequence are left of so many; as many, where it does not say otherwise."""
+        return lengths
+
 
 class Modality(Field):
-    """A field that is an input."""
+    """A field that is an input.
 
-    #: whether its features can be maps
-    raster: ClassVar[bool]
+    Attributes:
+        kind: what its encoder gets: raster (P, C, H, W), text (P, L) token ids, audio (P, 1, mels, T), table (P, F).
+        cell: what a person gives for it: a file, the value itself, or a row (a mapping of column to value).
+    """
+
+    kind: ClassVar[str]
+    cell: ClassVar[Literal["file", "value", "row"]] = "file"
+
+    def words(self, value: np.ndarray) -> list[str]:
+        """What the tokens of its features stand for, one by one: words, columns; by default none, and `draw` shows them.
+
+        Where an encoder gives other tokens than these, attention is shown by modality only.
+        """
+        return []
 
     @property
     @abstractmethod
     def num_channels(self) -> int:
-        """Channels after `preprocessor`: what the encoder is built for."""
+        """Channels, or the width of a row, after `preprocessor`: what the encoder is built for."""
 
     @abstractmethod
-    def preprocessor(self, input_spec: InputSpec) -> nn.Module:
+    def preprocessor(self, input_spec: InputSpec) -> Preprocessor:
         """The module that turns stacked raw cells (P, ...) into the encoder's float input, on any device.
 
         It normalises (with the encoder's mean and std, or else the fitted ones), marks unknown values and, in training
-        mode, jitters colours. It is part of the model, so training, serving and export cannot differ.
+        mode, jitters colours.
         """

@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.data.decode import read_depth
 from weft.data.rasterfile import MAX_PIXELS
 from weft.modalities import raster
-from weft.modalities.base import Facts, Geometry, Modality, Resolve
+from weft.modalities.base import Facts, Geometry, Modality, Preprocessor, Resolve
 from weft.registry import Range, register
 from weft.types import InputSpec
 
@@ -37,7 +37,7 @@ class DepthModality(Modality):
         max_pixels: a file that declares more is refused before decoding.
     """
 
-    raster: ClassVar[bool] = True
+    kind: ClassVar[str] = "raster"
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class DepthModality(Modality):
         grey = np.where(known, 40 + 215 * bright.clip(0, 1), 0).astype(np.uint8)
         return raster.picture(grey[:, :, None])
 
-    def preprocessor(self, input_spec: InputSpec) -> nn.Module:
+    def preprocessor(self, input_spec: InputSpec) -> Preprocessor:
         """Normalises with the fitted figures: an encoder trained on colours knows nothing of metres."""
         fitted = self.facts.get("statistics", {}).get(self.representation, {"mean": [0.0], "std": [1.0]})
         return DepthPreprocessor(
@@ -128,7 +128,7 @@ class DepthModality(Modality):
         )
 
 
-class DepthPreprocessor(nn.Module):
+class DepthPreprocessor(Preprocessor):
     """Metres (P, 1, H, W) to normalised float32; unknown pixels become 0, the mean.
 
     Args:

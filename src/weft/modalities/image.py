@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.data.decode import read_image
 from weft.data.rasterfile import MAX_PIXELS
 from weft.modalities import raster
-from weft.modalities.base import BadCell, Facts, Geometry, Modality, Resolve
+from weft.modalities.base import BadCell, Facts, Geometry, Modality, Preprocessor, Resolve
 from weft.registry import Range, register
 from weft.types import InputSpec
 
@@ -39,7 +39,7 @@ class ImageModality(Modality):
         max_pixels: a file that declares more is refused before decoding.
     """
 
-    raster: ClassVar[bool] = True
+    kind: ClassVar[str] = "raster"
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class ImageModality(Modality):
         """The picture itself, or its first channels stretched."""
         return raster.picture(value)
 
-    def preprocessor(self, input_spec: InputSpec) -> nn.Module:
+    def preprocessor(self, input_spec: InputSpec) -> Preprocessor:
         """Normalises, and jitters colours in training mode."""
         mean, std = self._normalisation(input_spec)
         bounded = self.facts.get("dtype", "uint8") != "float32"
@@ -139,7 +139,7 @@ class ImageModality(Modality):
         return self.mean or mean, self.std or std
 
 
-class ImagePreprocessor(nn.Module):
+class ImagePreprocessor(Preprocessor):
     """Raw (P, C, H, W) to normalised float32; in training mode each row's colours are changed by one random linear map.
 
     Args:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
-from weft.modalities.base import Field
-from weft.types import Features, FeatureSpec, Need, Records
+from weft.modalities.base import Field, Lines
+from weft.types import Answer, Features, FeatureSpec, Need, Records
 
 
 class Task(nn.Module, ABC):
@@ -25,16 +25,21 @@ class Task(nn.Module, ABC):
     Attributes:
         Target: the class of the target's field.
         need: what it needs of every view it reads.
+        answer: what `predict` returns: exclusive classes (probabilities over axis 1), independent labels
+            (probabilities) or values.
         field: the target's field, fitted.
         heads: {view: head}.
         main_figure: the figure that a checkpoint is chosen by, one of those `figures` returns.
         higher_is_better: {figure name: whether larger is better}, by the part of the name before "/".
+        tables: files that `write` appends a row to for every sample; each run of answers begins them anew.
     """
 
     Target: ClassVar[type[Field]]
     need: ClassVar[Need]
+    answer: Answer
     main_figure: str
     higher_is_better: ClassVar[Mapping[str, bool]]
+    tables: ClassVar[tuple[str, ...]] = ()
     field: Field
     heads: nn.ModuleDict
 
@@ -52,6 +57,14 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def build_head(self, spec: FeatureSpec) -> nn.Module:
         """A head for one view: called as `head(features, size)`."""
+
+    @classmethod
+    def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """Strides of the maps that its heads read besides the deepest, with these options; None: all that there are.
+
+        Of every pyramid the levels nearest to them are kept; the others are neither fused nor decoded.
+        """
+        return None if cls.need == "maps" else ()
 
     def forward(self, features: Features, *, view: str, size: tuple[int, int]) -> Tensor:
         """Logits (P, ...) of one view; dense ones are (P, K, H, W) at `size`, the size of the batch's images.
@@ -113,6 +126,14 @@ class Task(nn.Module, ABC):
     def badness(self, records: Records) -> np.ndarray:
         """(n,) per sample, larger is worse: for the report's worst samples."""
 
+    def right(self, records: Records) -> np.ndarray | None:
+        """(n,) bool: which answers are right; None where an answer is not simply right or wrong."""
+        return None
+
+    def classes_of(self, records: Records) -> dict[str, np.ndarray]:
+        """{class: (n,) bool}: which samples truly are of each class; empty where whole samples have no class."""
+        return {}
+
     @abstractmethod
     def write(
         self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
@@ -127,6 +148,10 @@ class Task(nn.Module, ABC):
             working_size: (H, W) of the sample as the model saw it, without padding: what predicted coordinates refer
                 to.
         """
+
+    def describe(self, prediction: np.ndarray) -> Lines:
+        """One row of `predict` in words, where words say it better than `draw`; by default nothing."""
+        return ()
 
     @abstractmethod
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:

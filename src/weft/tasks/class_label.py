@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from weft.errors import DataFault
-from weft.modalities.base import BadCell, Facts, Field, Geometry, Resolve
+from weft.modalities.base import BadCell, Facts, Field, Geometry, Lines, Resolve
 
 #: Between the labels of a cell that holds several.
 SEPARATOR = "|"
@@ -78,10 +78,14 @@ class ClassLabel(Field):
         """() int64, or (K,) float32."""
         return torch.from_numpy(np.array(value))
 
+    def describe(self, value: np.ndarray) -> Lines:
+        """The names, or "none"."""
+        numbers = np.flatnonzero(value) if self.multi_label else [int(value)]
+        return (("", ", ".join(self.classes[number] for number in numbers) or "none"),)
+
     def draw(self, value: np.ndarray) -> Image.Image:
         """The names, written."""
-        numbers = np.flatnonzero(value) if self.multi_label else [int(value)]
-        return written(", ".join(self.classes[number] for number in numbers) or "none")
+        return written(self.describe(value)[0][1])
 
     def _number(self, name: str) -> int:
         if name in self._numbers:

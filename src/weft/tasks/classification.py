@@ -12,15 +12,19 @@ from torch import Tensor, nn
 
 from weft.metrics.confusion import f1, mean_known, precision, recall
 from weft.metrics.ranking import auroc, average_precision
+from weft.modalities.base import Lines
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.captions import caption
 from weft.tasks.class_label import SEPARATOR, ClassLabel
 from weft.tasks.exchange import add_row
-from weft.types import Features, FeatureSpec, Need, Records
+from weft.types import Answer, Features, FeatureSpec, Need, Records
 
 #: A label is answered where its probability is at least this.
 THRESHOLD = 0.5
+
+#: So many of the likeliest classes are named to a person.
+NUM_NAMED = 3
 
 
 @register("task", "classification")
@@ -58,6 +62,7 @@ class Classification(Task):
         ),
         True,
     )
+    tables: ClassVar[tuple[str, ...]] = ("classes.csv",)
     field: ClassLabel
 
     def __init__(
@@ -71,6 +76,7 @@ class Classification(Task):
     ) -> None:
         self.classes = list(field.classes)
         self.multi_label = field.multi_label
+        self.answer: Answer = "labels" if field.multi_label else "classes"
         self.main_figure = "average_precision_macro" if self.multi_label else "accuracy"
         self._hidden = hidden
         self._dropout = dropout
@@ -144,6 +150,15 @@ class Classification(Task):
             return np.abs(scores - self._truth(records)).mean(1)
         return 1 - scores[np.arange(len(scores)), records.rows["truth"]]
 
+    def right(self, records: Records) -> np.ndarray:
+        """(n,) bool: the class is right, or all labels are."""
+        answers = self._answers(records.rows["scores"])
+        return (answers == self._truth(records)).all(1)
+
+    def classes_of(self, records: Records) -> dict[str, np.ndarray]:
+        """{class: (n,) bool}: the samples that have it."""
+        return dict(zip(self.classes, self._truth(records).T, strict=True))
+
     def write(
         self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
     ) -> None:
@@ -159,11 +174,14 @@ class Classification(Task):
         shares = [f"{share:.6f}" for share in prediction]
         add_row(folder / "classes.csv", header, [sample, SEPARATOR.join(self._said(prediction)), *shares])
 
+    def describe(self, prediction: np.ndarray) -> Lines:
+        """The likeliest classes, each with its probability."""
+        best = np.argsort(-prediction, kind="stable")[:NUM_NAMED]
+        return tuple((self.classes[number], f"{prediction[number]:.0%}") for number in best)
+
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
-        """The answer written below the image, with its probability; the likeliest classes after it."""
-        best = np.argsort(-prediction, kind="stable")[:3]
-        lines = [f"{self.classes[number]} {prediction[number]:.0%}" for number in best]
-        return caption(background, lines)
+        """The same written below the image."""
+        return caption(background, [f"{name} {share}" for name, share in self.describe(prediction)])
 
     def draw_truth(self, target: np.ndarray, background: Image.Image) -> Image.Image:
         """The names written below the image."""

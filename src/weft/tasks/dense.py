@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weft import registry
+from weft.decoders.base import Decoder
 from weft.registry import Part
 from weft.types import Features, FeatureSpec
+
+
+def strides_read(options: Mapping[str, Any], default: Part) -> tuple[int, ...] | None:
+    """What the decoder among a dense task's options reads; see `Task.strides_read`."""
+    decoder: type[Decoder] = registry.get("decoder", registry.as_part("decoder", options.get("decoder", default)).type)  # type: ignore[assignment]
+    return decoder.detail_strides
 
 
 class DenseHead(nn.Module):

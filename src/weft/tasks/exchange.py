@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from weft.spreadsheet import Cell, quoted
+
 #: Not in a file name: separators, the escape itself, control characters, and a dot in front.
 _UNSAFE = re.compile(r"[/\\%:*?\"<>|\x00-\x1f\x7f]|^\.")
 
@@ -26,15 +28,18 @@ def answer_path(folder: Path, sample: str, suffix: str) -> Path:
     return folder / (_UNSAFE.sub(lambda found: f"%{ord(found.group()):02X}", sample) + suffix)
 
 
-def add_row(path: Path, header: Sequence[str], row: Sequence[Any]) -> None:
-    """Append a row to a CSV table, which is begun with its header where it is not there yet."""
+def add_row(path: Path, header: Sequence[str], row: Sequence[Cell]) -> None:
+    """Append a row to a CSV table, which is begun with its header where it is not there yet.
+
+    Texts that a spreadsheet would take for formulas (ids, names of classes) are put behind an apostrophe.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if new:
-            writer.writerow(header)
-        writer.writerow(row)
+            writer.writerow([quoted(cell) for cell in header])
+        writer.writerow([quoted(cell) for cell in row])
 
 
 def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from weft.tasks.base import Task
 from weft.tasks.colours import palette
 from weft.tasks.exchange import add_row
 from weft.tasks.points import Points
-from weft.types import Features, FeatureSpec, Need, Records
+from weft.types import Answer, Features, FeatureSpec, Need, Records
 
 _LOSS = Part("loss", "l1")
 
@@ -48,6 +48,7 @@ class Location(Task):
 
     Target = Points
     need: ClassVar[Need] = "maps"
+    answer: Answer = "values"
     main_figure = "MAE"
     higher_is_better: ClassVar[dict[str, bool]] = {
         "MAE": False,
@@ -55,6 +56,7 @@ class Location(Task):
         "visibility_accuracy": True,
         "box_IoU": True,
     }
+    tables: ClassVar[tuple[str, ...]] = ("points.csv", "boxes.csv")
     field: Points
 
     def __init__(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -17,10 +18,10 @@ from weft.metrics.confusion import ratio
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.colours import paint_values
-from weft.tasks.dense import DenseHead
+from weft.tasks.dense import DenseHead, strides_read
 from weft.tasks.exchange import answer_path, write_sidecar
 from weft.tasks.pixel_values import PixelValues
-from weft.types import FeatureSpec, Need, Records
+from weft.types import Answer, FeatureSpec, Need, Records
 
 _DECODER = Part("decoder", "deeplabv3plus")
 _LOSS = Part("loss", "l1")
@@ -51,6 +52,7 @@ class PixelRegression(Task):
 
     Target = PixelValues
     need: ClassVar[Need] = "maps"
+    answer: Answer = "values"
     main_figure = "RMSE"
     higher_is_better: ClassVar[dict[str, bool]] = {
         "MAE": False,
@@ -85,6 +87,11 @@ class PixelRegression(Task):
                 "choose another loss"
             )
         self.data_range = field.high - field.low if data_range is None else data_range
+
+    @classmethod
+    def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """See `Task.strides_read`: those of the decoder."""
+        return strides_read(options, _DECODER)
 
     def build_head(self, spec: FeatureSpec) -> nn.Module:
         """A decoder and a 1×1 convolution to one value."""

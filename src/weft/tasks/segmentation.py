@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -16,10 +17,10 @@ from weft.metrics.confusion import intersection_over_union, mean_known, ratio, r
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.colours import UNLABELLED, over, paint, palette
-from weft.tasks.dense import DenseHead, to_pixels
+from weft.tasks.dense import DenseHead, strides_read, to_pixels
 from weft.tasks.exchange import answer_path, write_sidecar
 from weft.tasks.label_map import LabelMap
-from weft.types import Features, FeatureSpec, Need, Records
+from weft.types import Answer, Features, FeatureSpec, Need, Records
 
 _DECODER = Part("decoder", "deeplabv3plus")
 _LOSS = Part("loss", "cross_entropy")
@@ -40,6 +41,7 @@ class Segmentation(Task):
 
     Target = LabelMap
     need: ClassVar[Need] = "maps"
+    answer: Answer = "classes"
     main_figure = "mIoU"
     higher_is_better: ClassVar[dict[str, bool]] = {
         "mIoU": True,
@@ -63,6 +65,11 @@ class Segmentation(Task):
         self._dropout = dropout
         super().__init__(views, field)
         self.criterion = loss()
+
+    @classmethod
+    def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """See `Task.strides_read`: those of the decoder."""
+        return strides_read(options, _DECODER)
 
     def build_head(self, spec: FeatureSpec) -> nn.Module:
         """A decoder and a 1×1 convolution to the classes."""
