@@ -18,7 +18,6 @@ from weft.report import Comparison, write_comparison
 from weft.report.bootstrap import Scored, paired_differences
 from weft.report.compare import differing_settings
 from weft.report.run import read_evaluation, read_run
-from weft.report.tables import quoted
 
 
 def load(_: Path) -> Mapping[str, Scored]:
@@ -134,14 +133,6 @@ def test_formulas_are_quoted_in_the_tables(tmp_path: Path, comparison: Compariso
     other = make_run(tmp_path / "other", num_samples=6, tasks=("scene",))
     settings = write_comparison([run, other], tmp_path / "c.html", load_tasks=load).tables[1]
     assert "name,'=1+1,nyuv2_rgbd" in settings.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("cell", "text"),
-    [("=1", "'=1"), ("-x", "'-x"), ("@x", "'@x"), ("x=1", "x=1"), (-1.5, "-1.5"), (math.nan, ""), (True, "True")],
-)
-def test_only_texts_that_would_be_formulas_are_quoted(cell: str | float, text: str) -> None:
-    assert quoted(cell) == text
 
 
 def test_runs_that_were_not_scored_are_refused_with_the_command(tmp_path: Path, runs: tuple[Path, Path]) -> None:

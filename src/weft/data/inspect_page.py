@@ -14,6 +14,7 @@ from weft.data.dataset import Source
 from weft.data.inspection import Inspection
 from weft.data.manifest import Manifest
 from weft.modalities.base import BadCell
+from weft.spreadsheet import quoted
 
 #: Samples of a split that are drawn, and the largest side of a drawing in pixels.
 _SAMPLES = 6
@@ -70,12 +71,7 @@ def write_faults(found: Inspection, path: Path) -> None:
         for (level, column, code), faults in found.grouped().items():
             for fault in faults:
                 row = (level, code, fault.split, fault.id, column, fault.message)
-                writer.writerow([_harmless(cell) for cell in row])
-
-
-def _harmless(cell: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+                writer.writerow([quoted(cell) for cell in row])
 
 
 def write_pictures(manifest: Manifest, sources: Mapping[str, Source], folder: Path) -> dict[str, str]:

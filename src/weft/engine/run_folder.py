@@ -15,6 +15,7 @@ from typing import Any
 from weft.config import load_experiment, to_yaml
 from weft.errors import WeftError
 from weft.experiment import Experiment
+from weft.spreadsheet import quoted
 
 
 class RunFolder:
@@ -78,13 +79,16 @@ class RunFolder:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write a CSV whole or not at all; the columns are all that any row has, in order of appearance."""
+        """Write a CSV whole or not at all; the columns are all that any row has, in order of appearance.
+
+        Texts that a spreadsheet would take for formulas are put behind an apostrophe.
+        """
         columns = list(dict.fromkeys(column for row in rows for column in row))
         temporary = self.path / (name + ".new")
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({k: "" if cell is None else quoted(cell) for k, cell in row.items()} for row in rows)
         os.replace(temporary, self.path / name)
 
     def read_rows(self, name: str) -> list[dict[str, str]]:

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from weft.report.render import write_whole
+from weft.spreadsheet import Cell, quoted
 
-#: A spreadsheet takes a cell that begins so for a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-Cell = str | float | int | bool
-
-
-def quoted(cell: Cell) -> str:
-    """A cell as text: a number in full, NaN as nothing, and a text that would be a formula behind an apostrophe."""
-    if isinstance(cell, str):
-        return "'" + cell if cell.startswith(FORMULA_STARTS) else cell
-    if isinstance(cell, float) and math.isnan(cell):
-        return ""
-    return repr(cell)
+__all__ = ["Cell", "text_table", "write_csv"]
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Path:
