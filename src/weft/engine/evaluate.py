@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from weft.data.pipeline import Data
+from weft.engine.evidence import Shares, agreement, example_ids
 from weft.engine.loading import LoadedRun, load_run
-from weft.engine.pictures import draw_samples
+from weft.engine.pictures import Chosen, draw_samples
 from weft.engine.score import Scored, score, subsets_of
 from weft.errors import WeftError
 from weft.metrics.bootstrap import intervals
@@ -61,6 +62,7 @@ def evaluate(
     target = loaded.run.path / folder
     shutil.rmtree(target, ignore_errors=True)
     (target / "records").mkdir(parents=True)
+    shares = Shares(loaded.model, kept, precision=loaded.precision)
     scored = score(
         loaded.model,
         loaded.data,
@@ -70,6 +72,7 @@ def evaluate(
         inference=loaded.experiment.inference,
         subsets=[kept] if quick else subsets_of(kept),
         corruption_limit=0 if quick or without else CORRUPTED_SAMPLES,
+        observe=None if quick else shares.observe,
     )
     groups = loaded.data.groups(split)
     result: dict[str, Any] = {
@@ -86,15 +89,29 @@ def evaluate(
         "full": scored.full,
         "groups": groups,
         "corrupted_samples": 0 if quick else min(CORRUPTED_SAMPLES, scored.num_samples),
-        "tasks": {name: _task_result(loaded, name, task, scored, groups) for name, task in loaded.model.tasks.items()},
+        "fusion": shares.summary(),
+        "tasks": {
+            name: {
+                **_task_result(loaded, name, task, scored, groups),
+                "decision": loaded.model.decisions[name].explain() if len(loaded.model.over[name]) > 1 else {},
+                "shares": shares.by_answer(task, scored.records[name][scored.full]),
+                "agreement": agreement(task, scored.records[name], kept, scored.full),
+            }
+            for name, task in loaded.model.tasks.items()
+        },
+        "notes": loaded.data.notes,
         "pictures": [],
     }
     for name, by_subset in scored.records.items():
         for subset, records in by_subset.items():
             write_records(target / "records" / f"{name}__{subset}.npz", records)
     if not quick:
-        worst = {name: result["tasks"][name]["worst"][:3] for name in result["tasks"]}
-        result["pictures"] = draw_samples(loaded, split, target, worst=worst, number=num_pictures, keep=kept)
+        chosen = Chosen(
+            num_pictures,
+            worst={name: task["worst"][:3] for name, task in result["tasks"].items()},
+            examples={name: example_ids(task["agreement"]) for name, task in result["tasks"].items()},
+        )
+        result["pictures"] = draw_samples(loaded, split, target, chosen=chosen, keep=kept)
     loaded.run.write_json(f"{folder}/evaluation.json", result)
     for line in _summary_lines(result):
         loaded.run.log(line)

@@ -69,7 +69,7 @@ def decode(model: Model, seen: list[Seen], *, precision: str, keep: frozenset[st
     """What the heads say of every look, from the modalities in `keep` (all by default)."""
     outputs = []
     for one in seen:
-        features = one.features if keep is None else _kept(one.features, keep)
+        features = one.features if keep is None else kept(one.features, keep)
         with autocast(next(model.parameters()).device, precision):
             outputs.append(model.decode(features, one.look.batch.size))
     return outputs
@@ -111,7 +111,8 @@ def is_dense(task: Task) -> bool:
     return task.field.geometry.kind in ("image", "label")
 
 
-def _kept(features: dict[str, Features], keep: frozenset[str]) -> dict[str, Features]:
+def kept(features: Mapping[str, Features], keep: frozenset[str]) -> dict[str, Features]:
+    """The features with all modalities absent but those in `keep`."""
     return {
         name: feature if name in keep else feature.keep(torch.zeros_like(feature.present))
         for name, feature in features.items()

@@ -1,8 +1,9 @@
-"""Pictures of samples for the report: what went in, the truth, the answer and where it is wrong."""
+"""Samples for the report: what went in, where the fusion looked, the truth, the answers and where they are wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,42 @@ from PIL import Image
 
 from weft.data.collate import Sample
 from weft.engine import inference as looking
+from weft.engine.attention import Looked, looked_at
 from weft.engine.loading import LoadedRun
-from weft.types import Prediction
+from weft.engine.precision import autocast
+from weft.modalities.base import Field
+from weft.tasks.base import Task
+from weft.types import Batch, Prediction
+
+#: What tasks draw on where a sample has no pixels: size (W, H) and colour.
+PLAIN_SIZE, PLAIN_COLOUR = (240, 120), (238, 238, 238)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Samples to draw.
+
+    Attributes:
+        number: so many, evenly spread over the split.
+        worst: {task: ids}.
+        examples: {task: ids} for which the answers from each modality alone are told too.
+    """
+
+    number: int
+    worst: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def draw_samples(
-    loaded: LoadedRun,
-    split: str,
-    folder: Path,
-    *,
-    worst: Mapping[str, Sequence[str]],
-    number: int,
-    keep: Sequence[str],
+    loaded: LoadedRun, split: str, folder: Path, *, chosen: Chosen, keep: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Draw `number` samples spread evenly over a split, and each task's worst, below `folder/pictures`.
+    """Draw samples below `folder/pictures`.
 
     Args:
         loaded: the run.
         split: of its data.
         folder: of the evaluation.
-        worst: {task: sample ids}.
-        number: of samples besides the worst.
+        chosen: which samples.
         keep: modalities the answers may use.
 
     Returns:
@@ -40,31 +56,23 @@ def draw_samples(
     """
     (folder / "pictures").mkdir(exist_ok=True)
     ids = loaded.data.ids(split)
-    spread = [ids[index] for index in np.unique(np.linspace(0, len(ids) - 1, min(number, len(ids))).astype(int))]
-    wanted = list(dict.fromkeys([*spread, *(sample for samples in worst.values() for sample in samples)]))
+    places = np.unique(np.linspace(0, len(ids) - 1, min(chosen.number, len(ids))).astype(int))
+    spread = [ids[place] for place in places]
+    special = [sample for by_task in (chosen.worst, chosen.examples) for group in by_task.values() for sample in group]
     entries = []
-    for place, sample in enumerate(loaded.data.select(split, wanted)):
-        entry = _draw_sample(loaded, sample, folder, f"{place:02d}", keep)
-        entry["worst_of"] = [task for task, samples in worst.items() if sample.id in samples]
+    for place, sample in enumerate(loaded.data.select(split, dict.fromkeys([*spread, *special]))):
+        example_of = [task for task, samples in chosen.examples.items() if sample.id in samples]
+        entry = _Drawing(loaded, sample, folder, f"{place:02d}").entry(keep, alone=example_of)
+        entry["spread"] = sample.id in spread
+        entry["worst_of"] = [task for task, samples in chosen.worst.items() if sample.id in samples]
+        entry["example_of"] = example_of
         entries.append(entry)
     return entries
 
 
-@torch.inference_mode()
-def answer_sample(loaded: LoadedRun, sample: Sample, keep: Sequence[str] | None = None) -> dict[str, Prediction]:
-    """{task: Prediction} of one row for one sample, from the modalities in `keep` (all by default)."""
-    device = next(loaded.model.parameters()).device
-    batch = loaded.data.collate([sample], multiple=loaded.multiple).to(device)
-    seen = looking.encode(
-        loaded.model,
-        batch,
-        loaded.data.modalities,
-        inference=loaded.experiment.inference,
-        multiple=loaded.multiple,
-        precision=loaded.precision,
-    )
-    kept = None if keep is None else frozenset(keep)
-    return looking.answer(loaded.model, seen, batch.size, precision=loaded.precision, keep=kept)
+def answer_sample(loaded: LoadedRun, sample: Sample) -> dict[str, Prediction]:
+    """{task: Prediction} of one row for one sample, from all modalities that it has."""
+    return _Seen.of(loaded, sample).answers()
 
 
 def row_of(loaded: LoadedRun, task: str, prediction: Prediction, sample: Sample) -> np.ndarray:
@@ -76,29 +84,118 @@ def row_of(loaded: LoadedRun, task: str, prediction: Prediction, sample: Sample)
     return value
 
 
-def _draw_sample(loaded: LoadedRun, sample: Sample, folder: Path, name: str, keep: Sequence[str]) -> dict[str, Any]:
-    inputs = {m: loaded.data.modalities[m].draw(value) for m, value in sample.inputs.items()}
-    entry: dict[str, Any] = {"id": sample.id, "inputs": {}, "tasks": {}}
-    for modality, picture in inputs.items():
-        entry["inputs"][modality] = _save(picture, folder, f"{name}-in-{modality}")
-    background = next(iter(inputs.values())).convert("RGB")
-    answers = answer_sample(loaded, sample, keep)
-    for task_name, task in loaded.model.tasks.items():
-        drawn: dict[str, str | None] = {"truth": None, "prediction": None, "error": None}
-        target = sample.targets.get(task_name)
+@dataclass(frozen=True)
+class _Seen:
+    """One sample as a batch, encoded in every way it is looked at."""
+
+    loaded: LoadedRun
+    batch: Batch
+    looks: list[looking.Seen]
+
+    @classmethod
+    @torch.inference_mode()
+    def of(cls, loaded: LoadedRun, sample: Sample) -> _Seen:
+        device = next(loaded.model.parameters()).device
+        batch = loaded.data.collate([sample], multiple=loaded.multiple).to(device)
+        looks = looking.encode(
+            loaded.model,
+            batch,
+            loaded.data.modalities,
+            inference=loaded.experiment.inference,
+            multiple=loaded.multiple,
+            precision=loaded.precision,
+        )
+        return cls(loaded, batch, looks)
+
+    @torch.inference_mode()
+    def answers(self, keep: Sequence[str] | None = None) -> dict[str, Prediction]:
+        """From the modalities in `keep`, all by default."""
+        kept = None if keep is None else frozenset(keep)
+        return looking.answer(
+            self.loaded.model, self.looks, self.batch.size, precision=self.loaded.precision, keep=kept
+        )
+
+    @torch.inference_mode()
+    def looked_at(self, sample: Sample, pictures: Mapping[str, Image.Image], keep: Sequence[str]) -> dict[str, Looked]:
+        """Where the fusion looks in the sample as it is, whatever else is averaged for its answer."""
+        model, modalities = self.loaded.model, self.loaded.data.modalities
+        with autocast(self.batch.present[next(iter(modalities))].device, self.loaded.precision):
+            features = looking.kept(model.encode(self.batch), frozenset(keep))
+            explained = model.fusion.explain(features)
+        values = {name: value for name, value in sample.inputs.items() if name in keep}
+        return looked_at(explained, features, modalities, values, pictures, self.batch.size)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Draws one sample; its files begin with `name`."""
+
+    loaded: LoadedRun
+    sample: Sample
+    folder: Path
+    name: str
+
+    def entry(self, keep: Sequence[str], *, alone: Sequence[str]) -> dict[str, Any]:
+        """All there is to show; of the tasks in `alone` also the answers from each modality by itself."""
+        modalities, inputs = self.loaded.data.modalities, self.sample.inputs
+        texts = {m: lines for m, value in inputs.items() if (lines := modalities[m].describe(value))}
+        pictures = {m: modalities[m].draw(value) for m, value in inputs.items() if m not in texts}
+        seen = _Seen.of(self.loaded, self.sample)
+        looked = seen.looked_at(self.sample, pictures, keep) if len(keep) > 1 else {}
+        background = self._background(pictures)
+        answers = seen.answers(keep)
+        return {
+            "id": self.sample.id,
+            "inputs": {m: self._save(picture, f"in-{m}") for m, picture in pictures.items()},
+            "texts": texts,
+            "looked": {m: self._looked(m, one) for m, one in looked.items()},
+            "tasks": {task: self._answer(task, answers[task], background) for task in self.loaded.model.tasks},
+            "alone": {task: self._alone(task, seen, keep) for task in alone},
+        }
+
+    def _background(self, pictures: Mapping[str, Image.Image]) -> Image.Image:
+        """The first picture that has the sample's pixels; a plain one where there is none."""
+        for modality, picture in pictures.items():
+            if self.loaded.data.modalities[modality].geometry.kind == "image":
+                return picture.convert("RGB")
+        height, width = self.sample.size
+        return Image.new("RGB", (width, height) if height and width else PLAIN_SIZE, PLAIN_COLOUR)
+
+    def _answer(self, name: str, prediction: Prediction, background: Image.Image) -> dict[str, Any]:
+        """Truth, prediction and error: each a path, lines of text, or None."""
+        task, target = self.loaded.model.tasks[name], self.sample.targets.get(name)
+        drawn: dict[str, Any] = {"truth": None, "prediction": None, "error": None}
         if target is not None:
-            drawn["truth"] = _save(task.draw_truth(target, background), folder, f"{name}-{task_name}-truth")
-        if bool(answers[task_name].answered[0]):
-            row = row_of(loaded, task_name, answers[task_name], sample)
-            drawn["prediction"] = _save(task.draw(row, background), folder, f"{name}-{task_name}-answer")
+            drawn["truth"] = _lines(task.field, target) or self._save(
+                task.draw_truth(target, background), f"{name}-truth"
+            )
+        if bool(prediction.answered[0]):
+            row = row_of(self.loaded, name, prediction, self.sample)
+            drawn["prediction"] = _lines(task, row) or self._save(task.draw(row, background), f"{name}-answer")
             error = None if target is None else task.draw_error(row, target, background)
             if error is not None:
-                drawn["error"] = _save(error, folder, f"{name}-{task_name}-error")
-        entry["tasks"][task_name] = drawn
-    return entry
+                drawn["error"] = self._save(error, f"{name}-error")
+        return drawn
+
+    def _alone(self, name: str, seen: _Seen, keep: Sequence[str]) -> dict[str, list[list[str]]]:
+        """{modality: lines} of the answers from one modality at a time."""
+        answers = {modality: seen.answers([modality])[name] for modality in keep}
+        return {
+            modality: _lines(self.loaded.model.tasks[name], row_of(self.loaded, name, prediction, self.sample))
+            for modality, prediction in answers.items()
+            if bool(prediction.answered[0])
+        }
+
+    def _looked(self, modality: str, looked: Looked) -> dict[str, Any]:
+        picture = None if looked.picture is None else self._save(looked.picture, f"looked-{modality}")
+        return {"what": looked.what, "share": looked.share, "words": looked.words, "picture": picture}
+
+    def _save(self, picture: Image.Image, what: str) -> str:
+        path = f"pictures/{self.name}-{what}.png"
+        picture.save(self.folder / path)
+        return path
 
 
-def _save(picture: Image.Image, folder: Path, name: str) -> str:
-    path = f"pictures/{name}.png"
-    picture.save(folder / path)
-    return path
+def _lines(part: Field | Task, value: np.ndarray) -> list[list[str]]:
+    """What a field or a task says of a value, for JSON."""
+    return [[name, text] for name, text in part.describe(value)]

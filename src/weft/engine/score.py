@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -21,6 +21,8 @@ from weft.types import Batch, Prediction, Records
 
 Figures = Mapping[str, float]
 Subset = tuple[str, ...]
+#: Called with every batch and each way it was looked at.
+Observe = Callable[[Batch, Sequence[looking.Seen]], None]
 
 
 @dataclass
@@ -85,6 +87,7 @@ def score(
     inference: Inference,
     subsets: Sequence[Subset] | None = None,
     corruption_limit: int = 0,
+    observe: Observe | None = None,
 ) -> Scored:
     """Score a split.
 
@@ -97,6 +100,7 @@ def score(
         inference: what is averaged at test time.
         subsets: of the modalities, all of them first; by default only all.
         corruption_limit: corrupt the modalities on the first so many samples of a fixed order; 0: not at all.
+        observe: what else looks at the encoded batches; its time is not counted.
     """
     training = model.training
     model.eval()
@@ -123,6 +127,8 @@ def score(
             if subset == subsets[0]:
                 _add_losses(model, batch, seen, outputs, sums, counts)
                 scored.seconds += time.perf_counter() - start
+        if observe is not None:
+            observe(batch, seen)
         if scored.num_samples < corruption_limit:
             _corrupt_and_record(model, data, batch, seen, precision, spoilt)
         scored.num_samples += len(batch)
@@ -191,9 +197,9 @@ def _corrupt_and_record(
                     inputs = corrupt(
                         batch.inputs[modality], kind, severity, unknown=field_of.geometry.unknown, seed=severity
                     )
+                    spoiled = replace(batch, inputs={**batch.inputs, modality: inputs})
                     with autocast(inputs.device, precision):
-                        rows = model.encoders[modality](model.preprocessors[modality](inputs))
-                    features = {**plain.features, modality: rows.scatter(batch.present[modality])}
+                        features = {**plain.features, modality: model.encode_one(modality, spoiled)}
                     answers = looking.answer(
                         model, [replace(plain, features=features)], batch.size, precision=precision
                     )
