@@ -150,6 +150,12 @@ def _check_validation(data: Values) -> Iterator[Finding]:
             yield (*path, "fold"), f"{fold} was given without folds; give folds: k as well"
         elif fold >= folds:
             yield (*path, "fold"), f"{fold} was given; allowed: 0 <= x < {folds}, the number of folds"
+    if validation.get("inner") is not None and "folds" in validation and folds is None:
+        yield (*path, "inner"), f"{validation['inner']:g} was given without folds; give folds: k as well"
+    if "divide" in validation and "train" not in validation["divide"]:
+        yield (*path, "divide"), "folds divide train, alone or with val; give [train] or [train, val]"
+    if validation.get("by") == "stratified" and "stratify" in validation and validation["stratify"] is None:
+        yield (*path, "by"), "stratified was given, and stratify names no column; give the column of the classes"
     if validation.get("by") == "group" and "group" in data and data["group"] is None:
         yield (*path, "by"), "group was given, and data.group names no column; give data.group"
 

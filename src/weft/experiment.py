@@ -37,17 +37,26 @@ class Validation:
     Args:
         fraction: share of the training samples.
         by: block: contiguous runs of samples in manifest order; group: whole groups of the `group` column;
-            random: single samples, the same for one seed.
+            random: single samples, the same for one seed; stratified: with the shares that the classes of `stratify`
+            have in the whole, and whole groups where there is a `group` column.
+        stratify: column of the classes, or of several labels, for `by: stratified`.
         blocks: number of contiguous runs held out, for `by: block`.
         folds: k for k-fold; then `fraction` is 1 / k.
         fold: which fold is the validation part, from 0.
+        divide: the splits that folds divide, as one.
+        inner: with folds, set the fold apart as the split `fold`, to be scored and never looked at in training; the
+            checkpoint is chosen by a split `val` that is not divided, or else by this share of the samples outside the
+            fold; 0: by none, the last one counts. By default the fold itself is the validation part.
     """
 
     fraction: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.15
-    by: Literal["block", "group", "random"] = "random"
+    by: Literal["block", "group", "random", "stratified"] = "random"
+    stratify: str | None = None
     blocks: Count = 10
     folds: Annotated[int, Range(2)] | None = None
     fold: Annotated[int, Range(0)] = 0
+    divide: tuple[Literal["train", "val"], ...] = ("train", "val")
+    inner: Annotated[float, Range(0, 1, open_high=True)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

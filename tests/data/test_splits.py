@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from weft.data.hashing import hash_strings
-from weft.data.manifest import Manifest
-from weft.data.splits import check_leaks, find_leaks, with_validation
+from weft.data.leaks import check_leaks, find_leaks
+from weft.data.manifest import Column, Manifest
+from weft.data.splits import with_validation
 from weft.errors import DataFault
 from weft.experiment import Validation
 
@@ -127,3 +129,138 @@ def test_the_same_patient_in_two_splits_is_found():
     (leak,) = find_leaks(Manifest(table, Path(".")), [], group="patient")
     assert leak.value == "p"
     assert str(leak) == "column 'patient': the group 'p' is in train (a) and in test (b)"
+
+
+def labelled(labels: list[str | None], groups: list[str] | None = None, **more: list) -> Manifest:
+    names = [f"s{number:04d}" for number in range(len(labels))]
+    table = {"id": names, "split": ["train"] * len(names), "label": labels, **more}
+    if groups is not None:
+        table["group"] = groups
+    return Manifest(pa.table(table), Path("."), group="group" if groups is not None else None)
+
+
+def fold_of(manifest: Manifest, folds: int, seed: int = 0, **options) -> dict[str, int]:
+    """{id: the fold that holds it out}."""
+    cut = [
+        with_validation(manifest, Validation(folds=folds, fold=fold, **options), group=None, seed=seed)
+        for fold in range(folds)
+    ]
+    return {name: fold for fold, part in enumerate(cut) for name in held_out(part)}
+
+
+STRATIFIED = {"by": "stratified", "stratify": "label"}
+
+
+def test_stratified_folds_differ_by_one_sample_of_a_class_at_most():
+    labels = ["positive"] * 61 + ["negative"] * 27 + ["neutral"] * 13
+    folds = fold_of(labelled(labels), 5, **STRATIFIED)
+    assert len(folds) == 101
+    for name in ("positive", "negative", "neutral"):
+        counts = np.bincount([folds[f"s{place:04d}"] for place, label in enumerate(labels) if label == name])
+        assert counts.max() - counts.min() <= 1
+    sizes = np.bincount(list(folds.values()))
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_stratified_folds_depend_on_seed_and_ids_not_on_order():
+    manifest = labelled(["a", "b"] * 30)
+    shuffled = Manifest(manifest.table.take(pa.array(np.random.default_rng(0).permutation(60))), Path("."))
+    assert fold_of(manifest, 4, **STRATIFIED) == fold_of(shuffled, 4, **STRATIFIED)
+    assert fold_of(manifest, 4, **STRATIFIED) != fold_of(manifest, 4, seed=1, **STRATIFIED)
+
+
+def test_stratified_folds_keep_groups_whole_and_are_as_even_as_scikit_learns():
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    random = np.random.default_rng(0)
+    groups = np.sort(random.integers(0, 300, 1000))
+    labels = np.where(random.random(1000) < 0.7, groups % 3, random.integers(0, 3, 1000))  # groups lean to a class
+    manifest = labelled([f"c{label}" for label in labels], [f"g{group}" for group in groups])
+    ours = np.array(list(dict(sorted(fold_of(manifest, 5, **STRATIFIED).items())).values()))
+    theirs = np.empty(1000, int)
+    for fold, (_, held) in enumerate(StratifiedGroupKFold(5).split(labels, labels, groups)):
+        theirs[held] = fold
+
+    def unevenness(folds: np.ndarray) -> float:
+        table = np.stack([np.bincount(folds[labels == label], minlength=5) for label in range(3)])
+        return float((table / table.sum(1, keepdims=True)).std(1).mean())
+
+    assert all(len(set(ours[groups == group])) == 1 for group in set(groups))
+    assert unevenness(ours) <= unevenness(theirs)
+
+
+def test_a_stratified_share_has_the_shares_of_the_classes():
+    labels = ["a"] * 80 + ["b"] * 40 + [None] * 20
+    cut = with_validation(labelled(labels), Validation(fraction=0.25, **STRATIFIED), group=None, seed=0)
+    held = cut.split("val").values("label").to_pylist()
+    assert {label: held.count(label) for label in set(labels)} == {"a": 20, "b": 10, None: 5}
+
+
+def test_several_labels_are_stratified_each():
+    labels = ["x|y"] * 30 + ["x"] * 30 + [""] * 60
+    manifest = labelled(labels)
+    manifest = Manifest(manifest.table, Path("."), {"label": Column("labels")})
+    folds = fold_of(manifest, 3, **STRATIFIED)
+    for name in ("x|y", "x", ""):
+        counts = np.bincount([folds[f"s{place:04d}"] for place, label in enumerate(labels) if label == name])
+        assert counts.max() - counts.min() <= 1
+
+
+def test_a_fold_apart_is_scored_and_another_part_chooses_the_checkpoint():
+    manifest = labelled(["a", "b"] * 50, [f"g{number // 2}" for number in range(100)])
+    cuts = [
+        with_validation(manifest, Validation(folds=5, fold=fold, inner=0.25, **STRATIFIED), group=None, seed=0)
+        for fold in range(5)
+    ]
+    assert [{split: len(cut.split(split)) for split in cut.splits} for cut in cuts] == [
+        {"train": 60, "val": 20, "fold": 20}
+    ] * 5
+    assert sorted(name for cut in cuts for name in cut.split("fold").values("id").to_pylist()) == sorted(
+        manifest.values("id").to_pylist()
+    )
+    assert all(check_leaks(cut, [], group="group") == [] for cut in cuts)
+
+
+def test_a_fold_apart_with_no_inner_part_leaves_the_rest_to_training():
+    cut = with_validation(labelled(["a", "b"] * 20), Validation(folds=4, inner=0, **STRATIFIED), group=None, seed=0)
+    assert {split: len(cut.split(split)) for split in cut.splits} == {"train": 30, "fold": 10}
+
+
+def test_folds_of_train_alone_leave_val_to_choose():
+    names = [f"s{number}" for number in range(40)]
+    manifest = Manifest(pa.table({"id": names, "split": ["train"] * 30 + ["val"] * 10}), Path("."))
+    apart = with_validation(manifest, Validation(folds=3, divide=("train",), inner=0.5), group=None, seed=0)
+    assert {split: len(apart.split(split)) for split in apart.splits} == {"train": 20, "val": 10, "fold": 10}
+    assert set(apart.split("val").values("id").to_pylist()) == set(names[30:])
+    both = with_validation(manifest, Validation(folds=4, inner=0), group=None, seed=0)
+    assert {split: len(both.split(split)) for split in both.splits} == {"train": 30, "fold": 10}
+    with pytest.raises(DataFault, match="add val to validation"):
+        with_validation(manifest, Validation(folds=3, divide=("train",)), group=None, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "options", "why"),
+    [
+        (labelled(["a", "b"] * 5), {"stratify": "kind"}, "no column 'kind'"),
+        (labelled(["a", "b"] * 5), {"stratify": None}, "names no column"),
+        (labelled(["a", "b"], price=[1.5, 2.5]), {"stratify": "price"}, "give a column of classes"),
+        (labelled(["a", "b"] * 5, ["g"] * 10), {"stratify": "label"}, "has 1 among the training samples"),
+    ],
+)
+def test_what_cannot_be_stratified_is_refused_with_the_reason(manifest, options, why):
+    with pytest.raises(DataFault, match=why):
+        with_validation(manifest, Validation(**{**STRATIFIED, **options}), group=None, seed=0)
+
+
+def test_a_class_with_fewer_samples_than_folds_is_named():
+    cut = with_validation(labelled(["a"] * 20 + ["b"] * 2), Validation(folds=5, **STRATIFIED), group=None, seed=0)
+    assert cut.notes[-1].endswith("by stratified, fold 0 of 5 'label'; there are fewer than 5 of b")
+
+
+def test_a_hundred_thousand_samples_of_thirty_thousand_patients_are_stratified_in_seconds():
+    random = np.random.default_rng(0)
+    labels = [f"c{label}" for label in random.integers(0, 15, 100_000)]
+    manifest = labelled(labels, [f"p{patient}" for patient in random.integers(0, 30_000, 100_000)])
+    start = time.perf_counter()
+    with_validation(manifest, Validation(folds=5, **STRATIFIED), group=None, seed=0)
+    assert time.perf_counter() - start < 5  # 0.6 s where nothing else runs

@@ -17,9 +17,10 @@ from weft.data.dataset import BadColumn, Source, common_size
 from weft.data.fit import Fitter
 from weft.data.inspect_page import write_faults, write_page, write_pictures
 from weft.data.inspection import Fault, Figures, Inspection, class_names, totals
+from weft.data.leaks import find_leaks
 from weft.data.manifest import Manifest
 from weft.data.rasterfile import header, open_raster
-from weft.data.splits import find_leaks, with_validation
+from weft.data.splits import with_validation
 from weft.errors import DataFault
 from weft.experiment import Experiment
 from weft.modalities.base import BadCell, Field

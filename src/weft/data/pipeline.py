@@ -26,9 +26,10 @@ from weft.data.checks import (
 from weft.data.collate import Sample, collate
 from weft.data.dataset import Dropped, Key, SampleReader, Source
 from weft.data.fit import Fitter
+from weft.data.leaks import check_leaks
 from weft.data.loader import BatchReader, Loader, Request, auto_workers
 from weft.data.manifest import Manifest
-from weft.data.splits import check_leaks, with_validation
+from weft.data.splits import with_validation
 from weft.errors import DataFault
 from weft.experiment import DataConfig, Experiment
 from weft.modalities.base import BadCell, Field
