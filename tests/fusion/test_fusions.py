@@ -7,6 +7,7 @@ import torch
 
 from weft.fusion.concat import ConcatFusion
 from weft.fusion.gated import GatedFusion
+from weft.fusion.lowrank import LowRankFusion
 from weft.fusion.rectify import RectifyFusion
 from weft.fusion.weighted import WeightedFusion
 from weft.types import Features, FeatureSpec
@@ -64,7 +65,7 @@ def test_gates_and_learned_weights_start_at_the_mean(fusion_type: type) -> None:
 
 def test_gates_differ_from_place_to_place() -> None:
     fusion = GatedFusion(PAIR)
-    torch.nn.init.normal_(fusion.blocks[0].score.weight)
+    torch.nn.init.normal_(next(iter(fusion.blocks.values())).score.weight)
     features = {m: Features.of_pyramid([torch.randn(1, 16, 4, 4)]) for m in PAIR}
     gates = fusion.explain(features)["stride 16"]
     assert gates.shape == (1, 2, 4, 4)
@@ -91,7 +92,7 @@ def test_a_new_fusion_hands_on_about_the_mean_of_what_is_present(fusion_type: ty
 def test_one_modality_alone_passes_a_rectifying_fusion_as_if_the_other_were_absent() -> None:
     features = {m: Features.of_pyramid([torch.randn(2, 16, 8, 8)]) for m in PAIR}
     fusion = RectifyFusion(PAIR)
-    level = fusion.blocks[0]
+    level = next(iter(fusion.blocks.values()))
     own = features["image"].pyramid[-1]
     rows = {"image": torch.ones(2, dtype=torch.bool), "depth": torch.zeros(2, dtype=torch.bool)}
     alone = level({"image": own, "depth": torch.zeros_like(own)}, rows)
@@ -101,7 +102,34 @@ def test_one_modality_alone_passes_a_rectifying_fusion_as_if_the_other_were_abse
 
 def test_rectified_attention_sums_up_a_large_map_at_the_cost_of_a_small_one() -> None:
     fusion = RectifyFusion(PAIR, summary=4)
-    level = fusion.blocks[0]
+    level = next(iter(fusion.blocks.values()))
     large = torch.randn(1, 16, 33, 50)
     rows = {m: torch.ones(1, dtype=torch.bool) for m in PAIR}
     assert level(dict.fromkeys(PAIR, large), rows).shape == large.shape
+
+
+def test_low_rank_products_against_values_worked_by_hand() -> None:
+    vector = FeatureSpec("vector", 1)
+    fusion = LowRankFusion({"a": vector, "b": vector}, rank=2)
+    level = fusion.blocks[0]
+    with torch.no_grad():
+        level.factors["a"].weight.copy_(torch.tensor([2.0, -1.0]).view(2, 1, 1, 1))
+        level.factors["a"].bias.copy_(torch.tensor([1.0, 0.5]))
+        level.factors["b"].weight.copy_(torch.tensor([3.0, 4.0]).view(2, 1, 1, 1))
+        level.factors["b"].bias.copy_(torch.tensor([0.0, 2.0]))
+        level.weights.copy_(torch.tensor([10.0, 100.0]))
+        level.bias.fill_(0.25)
+    a, b = (Features.of_vector(torch.full((2, 1), value)) for value in (5.0, 7.0))
+    here = torch.tensor([True, False])
+    fused = fusion({"a": a, "b": b.keep(here)})["fused"].tokens.flatten().tolist()
+    both = 10 * (2 * 5 + 1) * (3 * 7 + 0) + 100 * (-1 * 5 + 0.5) * (4 * 7 + 2) + 0.25
+    alone = 10 * (2 * 5 + 1) * 0 + 100 * (-1 * 5 + 0.5) * 2 + 0.25  # the constants of what is absent
+    assert fused == pytest.approx([both, alone])
+
+
+def test_products_of_low_rank_start_near_the_mean() -> None:
+    torch.manual_seed(0)
+    features = {m: Features.of_pyramid([0.1 * torch.randn(2, 16, 8, 8)]) for m in PAIR}
+    fused = LowRankFusion(PAIR)(features)["fused"].tokens
+    mean = (features["image"].tokens + features["depth"].tokens) / 2
+    assert torch.nn.functional.cosine_similarity(fused.flatten(), mean.flatten(), dim=0) > 0.95

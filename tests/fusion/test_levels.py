@@ -77,7 +77,7 @@ def test_a_vector_stands_at_every_place_of_every_level() -> None:
 def test_a_sequence_is_pooled_over_its_real_tokens_and_projected_per_level() -> None:
     pyramid = FeatureSpec("grid", 2, (3, 2), (4, 16))
     fusion = WeightedFusion({"image": pyramid, "words": FeatureSpec("sequence", 1)}, mode="fixed")
-    fine, deep = fusion.project["words"]
+    fine, deep = fusion.project["words"].values()
     with torch.no_grad():
         for level, factor in ((fine, 1.0), (deep, 10.0)):
             level.weight.fill_(factor)

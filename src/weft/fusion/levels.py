@@ -67,15 +67,20 @@ class LevelFusion(Fusion):
         ] or [self.modalities[0]]
         channels = {m: [(spec.channels or (spec.dim,))[i] for i in self._sources[m]] for m, spec in specs.items()}
         widths = [own[0] if width == "first" else max(own) for own in zip(*channels.values(), strict=True)]
+        # by name, so that a run with other tasks, which reads other levels, can take over those that it shares
+        names = [f"stride{stride}" for stride in self._strides] or ["vector"]
         self.project = nn.ModuleDict(
             {
-                m: nn.ModuleList(
-                    nn.Identity() if c == w else nn.Conv2d(c, w, 1) for c, w in zip(channels[m], widths, strict=True)
+                m: nn.ModuleDict(
+                    {
+                        name: nn.Identity() if c == w else nn.Conv2d(c, w, 1)
+                        for name, c, w in zip(names, channels[m], widths, strict=True)
+                    }
                 )
                 for m in self.modalities
             }
         )
-        self.blocks = nn.ModuleList(self.build_level(w) for w in widths)
+        self.blocks = nn.ModuleDict({name: self.build_level(w) for name, w in zip(names, widths, strict=True)})
         levels = (tuple(widths), tuple(self._strides)) if self._mapped else ()
         self.specs = {"fused": FeatureSpec(self._layout, widths[-1], *levels)}
 
@@ -87,7 +92,7 @@ class LevelFusion(Fusion):
         """See `Fusion.forward`."""
         present = self._row_presence(features)
         levels = self._aligned(features, present)
-        fused = [block(maps, present) for block, maps in zip(self.blocks, levels, strict=True)]
+        fused = [block(maps, present) for block, maps in zip(self.blocks.values(), levels, strict=True)]
         return {"fused": self._features(fused, features, present)}
 
     def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
@@ -95,7 +100,7 @@ class LevelFusion(Fusion):
         names = [f"stride {stride}" for stride in self._strides] or ["vector"]
         present = self._row_presence(features)
         shown = {}
-        for name, block, maps in zip(names, self.blocks, self._aligned(features, present), strict=True):
+        for name, block, maps in zip(names, self.blocks.values(), self._aligned(features, present), strict=True):
             weights = cast(Level, block).explain(maps, present)
             if weights is not None:
                 shown[name] = weights
@@ -113,25 +118,14 @@ class LevelFusion(Fusion):
             for m in self.modalities
         }
         levels = []
-        for level, sized_by in enumerate(self._sized_by):
+        for level, (name, sized_by) in enumerate(zip(self.blocks, self._sized_by, strict=True)):
             raw = {m: sources[m][self._sources[m][level]] for m in self.modalities}
             like = raw[sized_by]
-            levels.append({m: self._project(raw[m], m, level, present[m], like) for m in self.modalities})
+            levels.append({m: _projected(raw[m], self._project_of(m, name), present[m], like) for m in self.modalities})
         return levels
 
-    def _project(self, level_map: Tensor, modality: str, level: int, present: Tensor, like: Tensor) -> Tensor:
-        """One modality's map at one level, brought to the width of the level and the size of `like`."""
-        repeats = len(present) // len(level_map)
-        rows = present.view(-1, repeats).any(1).view(-1, 1, 1, 1)
-        project = cast(nn.ModuleList, self.project[modality])[level]
-        projected = torch.where(rows, level_map, 0)  # before anything is computed: 0 x NaN is NaN, also in gradients
-        if not isinstance(project, nn.Identity):
-            projected = torch.where(rows, project(projected), 0)  # the bias of an absent row
-        if projected.shape[-2:] == (1, 1):
-            projected = projected.expand(-1, -1, *like.shape[-2:])
-        elif projected.shape[-2:] != like.shape[-2:]:
-            projected = F.interpolate(projected, like.shape[-2:], mode="bilinear", align_corners=False)
-        return projected.repeat_interleave(repeats, 0).to(like.dtype) if repeats > 1 else projected.to(like.dtype)
+    def _project_of(self, modality: str, name: str) -> nn.Module:
+        return cast(nn.ModuleDict, self.project[modality])[name]
 
     def _features(self, fused: list[Tensor], features: dict[str, Features], present: dict[str, Tensor]) -> Features:
         anywhere = torch.stack([features[m].present for m in self.modalities]).any(0)
@@ -148,6 +142,20 @@ class LevelFusion(Fusion):
             grid=(num_frames, height, width),
             maps=tuple(level.unflatten(0, (num_rows, num_frames)) for level in fused[:-1]),
         )
+
+
+def _projected(level_map: Tensor, project: nn.Module, present: Tensor, like: Tensor) -> Tensor:
+    """One modality's map at one level, zero where absent, brought to the width of the level and the size of `like`."""
+    repeats = len(present) // len(level_map)
+    rows = present.view(-1, repeats).any(1).view(-1, 1, 1, 1)
+    projected = torch.where(rows, level_map, 0)  # before anything is computed: 0 x NaN is NaN, also in gradients
+    if not isinstance(project, nn.Identity):
+        projected = torch.where(rows, project(projected), 0)  # the bias of an absent row
+    if projected.shape[-2:] == (1, 1):
+        projected = projected.expand(-1, -1, *like.shape[-2:])
+    elif projected.shape[-2:] != like.shape[-2:]:
+        projected = F.interpolate(projected, like.shape[-2:], mode="bilinear", align_corners=False)
+    return projected.repeat_interleave(repeats, 0).to(like.dtype) if repeats > 1 else projected.to(like.dtype)
 
 
 def masked_softmax(scores: Tensor, present: Tensor) -> Tensor:
