@@ -14,6 +14,19 @@ from weft.types import Features, FeatureSpec
 OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
     ("encoder", "timm"): [{"name": "test_resnet"}, {"name": "test_efficientnet", "output_stride": 16}],
     ("encoder", "squeezenet"): [{"version": "1_0"}, {"version": "1_1"}],
+    ("encoder", "text_rnn"): [
+        {"embedding": 6, "hidden": 5},
+        {"embedding": 6, "hidden": 5, "cell": "gru", "layers": 2, "bidirectional": False},
+    ],
+    ("encoder", "huggingface"): [{"pooling": "mean"}, {"pooling": "cls"}, {"pooling": "cls", "vector": 6}],
+    ("encoder", "spectrogram"): [
+        {"name": "test_resnet", "segment": 48},
+        {"name": "test_efficientnet", "segment": 64, "output_stride": 16, "vector": 12},
+    ],
+    ("encoder", "conv_rnn"): [
+        {"channels": (8, 16), "hidden": 12},
+        {"channels": (8,), "hidden": 12, "cell": "lstm", "stride": 1, "layers": 2, "bidirectional": False},
+    ],
     ("fusion", "weighted"): [
         {"mode": "learned"},
         {"mode": "attention"},
@@ -21,6 +34,7 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
     ],
     ("decision", "linear"): [{}, {"weights": {"a": 3.0, "b": 1.0, "c": 4.0}}],
     ("decision", "product"): [{}, {"evidence": "sum"}, {"powers": "learned"}],
+    ("fusion", "transformer"): [{"dim": 16, "heads": 2}, {"dim": 16, "heads": 2, "layers": 1, "pool": "mean"}],
     ("decoder", "unet"): [
         {"channels": (16, 8)},
         {"channels": (64, 64), "attention": "scse", "stride": 1},

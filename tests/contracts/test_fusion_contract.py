@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -182,6 +183,27 @@ def test_a_picture_that_a_whole_batch_lacks_is_as_one_that_a_row_lacks(part: Par
         )
         for name, view in together.items():
             torch.testing.assert_close(alone[name].pooled, view.select(row).pooled, rtol=1e-4, atol=1e-5)
+
+
+@EACH
+def test_half_precision_and_mixtures_of_types_are_taken(part: Part, mixture: str) -> None:
+    """Under autocast convolutions give bfloat16, and normalisations and pooling float32."""
+    specs = MIXTURES[mixture]
+    fusion = build(part, specs).eval()
+    features = inputs(specs)
+    first = features["a"]
+    features["a"] = replace(first, tokens=first.tokens.bfloat16(), maps=tuple(level.bfloat16() for level in first.maps))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        views = fusion(features)
+        explained = fusion.explain(features)
+    exact = fusion(inputs(specs))
+    for name, view in views.items():
+        error = (view.pooled - exact[name].pooled).norm() / exact[name].pooled.norm()
+        assert error < 0.05
+    assert all(weights.isfinite().all() for weights in explained.values())
+    total = sum((weighted_total(view) for view in views.values()), start=torch.zeros((), requires_grad=True))
+    total.backward()
+    assert all(p.grad.isfinite().all() for p in fusion.parameters() if p.grad is not None)
 
 
 @EACH

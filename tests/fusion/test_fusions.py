@@ -111,7 +111,7 @@ def test_rectified_attention_sums_up_a_large_map_at_the_cost_of_a_small_one() ->
 def test_low_rank_products_against_values_worked_by_hand() -> None:
     vector = FeatureSpec("vector", 1)
     fusion = LowRankFusion({"a": vector, "b": vector}, rank=2)
-    level = fusion.blocks[0]
+    level = fusion.blocks["vector"]
     with torch.no_grad():
         level.factors["a"].weight.copy_(torch.tensor([2.0, -1.0]).view(2, 1, 1, 1))
         level.factors["a"].bias.copy_(torch.tensor([1.0, 0.5]))

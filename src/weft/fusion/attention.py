@@ -1,0 +1,52 @@
+"""What the fusions by attention share: their layers, and how relevance is traced back through them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+#: The hidden layer of a block is this many times as wide as the tokens, as in Vaswani et al., arXiv:1706.03762.
+_WIDENING = 4
+
+
+def encoder_layer(dim: int, *, heads: int, dropout: float) -> nn.TransformerEncoderLayer:
+    """Self-attention and a hidden layer, each with its normalisation before it."""
+    return nn.TransformerEncoderLayer(
+        dim, heads, _WIDENING * dim, dropout, activation="gelu", batch_first=True, norm_first=True
+    )
+
+
+def decoder_layer(dim: int, *, heads: int, dropout: float) -> nn.TransformerDecoderLayer:
+    """Self-attention, attention to others, and a hidden layer, each with its normalisation before it."""
+    return nn.TransformerDecoderLayer(
+        dim, heads, _WIDENING * dim, dropout, activation="gelu", batch_first=True, norm_first=True
+    )
+
+
+def attention_weights(attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+    """(B, Q, K) float32, how much each query attends to each key, averaged over the heads.
+
+    Args:
+        attention: the attention.
+        queries: (B, Q, D).
+        keys: (B, K, D).
+        mask: (B, K) bool, the keys that are real.
+    """
+    weights: Tensor = attention(queries, keys, keys, key_padding_mask=~mask, need_weights=True)[1]
+    return weights.float()
+
+
+def traced(relevance: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Relevance before an attention with a residual path, from that after it: half stays, half goes along the weights.
+
+    Args:
+        relevance: (B, Q), of what the queries became.
+        weights: (B, Q, K).
+
+    Returns:
+        (B, Q) of the queries, and (B, K) of the keys.
+
+    Reference: attention rollout, Abnar and Zuidema, ACL 2020, arXiv:2005.00928, section 3.
+    """
+    half = relevance / 2
+    return half, torch.bmm(half[:, None], weights)[:, 0]

@@ -1,0 +1,234 @@
+"""Fusion of tokens: the base of the fusions in which the tokens of all modalities attend to each other.
+
+A subclass says only who attends to whom. Here the modalities' tokens are brought to one width and told what and where
+they are; afterwards they become `Features` again, with maps where any modality has them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weft.fusion.base import Fusion
+from weft.fusion.bridge import Bridge
+from weft.fusion.levels import common_strides, frame_presence, frames_of, view_layout, weighted_sum
+from weft.fusion.positions import grid_positions, sequence_positions
+from weft.fusion.weighted import WeightedFusion
+from weft.types import Features, FeatureSpec
+
+Pool = Literal["class", "mean"]
+
+#: Standard deviation of learned tokens and embeddings at the start.
+_SPREAD = 0.02
+
+#: Positions start at this strength beside tokens of variance one, so that they do not hide what the encoders say.
+_POSITION = 0.1
+
+#: To explain, so many attention weights are held at once: those of all tokens on all others are many.
+_MOST_WEIGHTS = 2**25
+
+
+class TokenFusion(Fusion):
+    """One view, `fused`, from the tokens of one or more modalities of any layouts.
+
+    The tokens of a map are its deepest level, a vector is one token. Tokens that are not real are attended to by
+    nobody. Where any modality has maps, so has the view: the modalities' fused maps are brought to the finest of their
+    grids and averaged over those present; finer levels are averaged likewise, and changed by a `Bridge`. Where a row
+    has no picture at all, learned tokens stand at its places and ask the modalities that are there. Without maps the
+    view is the sequence of all tokens. Its vector is what became of the class token, or the mean of all real tokens.
+
+    Args:
+        specs: {modality: spec}.
+        dim: width of the tokens and of the view.
+        heads: of every attention.
+        pool: what the view's vector is.
+    """
+
+    def __init__(self, specs: Mapping[str, FeatureSpec], *, dim: int, heads: int, pool: Pool) -> None:
+        super().__init__()
+        if dim % heads or dim % 4:
+            raise ValueError(f"dim is {dim} with {heads} heads; give a multiple of the heads and of 4")
+        self.modalities = tuple(specs)
+        self.heads = heads
+        self.pool = pool
+        mapped = {m: spec for m, spec in specs.items() if spec.has_maps}
+        self._mapped = tuple(mapped)
+        *finer, deepest = common_strides(spec.strides for spec in mapped.values()) or [1]
+        self._sized_by = next((m for m, spec in mapped.items() if spec.strides[-1] == deepest), self.modalities[0])
+        pictureless = len(mapped) < len(specs)  # there can be rows without any picture
+        self.embed = nn.ModuleDict(
+            {
+                m: TokenEmbedding(
+                    spec,
+                    dim,
+                    step=spec.strides[-1] / deepest if spec.has_maps else 1.0,
+                    stand_in=spec.has_maps and pictureless,
+                )
+                for m, spec in specs.items()
+            }
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.finer: WeightedFusion | None = None
+        self.bridge: Bridge | None = None
+        widths: tuple[int, ...] = ()
+        if finer:
+            mode: Literal["learned", "fixed"] = "learned" if len(mapped) > 1 else "fixed"
+            self.finer = WeightedFusion(mapped, mode=mode, strides=tuple(finer))
+            widths = self.finer.specs["fused"].channels
+            self.bridge = Bridge(widths, finer, deepest_stride=deepest, dim=dim, heads=heads)
+        levels = ((*widths, dim), (*finer, deepest)) if mapped else ()
+        layout = view_layout(specs.values()) if mapped else "sequence"
+        self.specs = {"fused": FeatureSpec(layout, dim, *levels)}
+
+    @abstractmethod
+    def attend(self, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """The tokens after they have attended to each other, {modality: (B, N_m, D)}, and the class token (B, D).
+
+        Args:
+            tokens: {modality: (B, N_m, D)}.
+            masks: {modality: (B, N_m) bool}, the real ones; where a modality is absent there is none. The others are
+                finite, may ask, and must not be attended to.
+        """
+
+    @abstractmethod
+    def trace(self, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+        """{modality: (B, N_m)} how much of the view's vector comes from each token, zero where it is not real.
+
+        Arguments are those of `attend`.
+        """
+
+    def forward(self, features: dict[str, Features]) -> dict[str, Features]:
+        """See `Fusion.forward`."""
+        present = torch.stack([features[m].present for m in self.modalities]).any(0)
+        tokens, masks = self._embedded(features)
+        attended, class_token = self.attend(tokens, masks)
+        fused = {m: self.norm(attended[m]) for m in self.modalities}
+        joined, mask = torch.cat(list(fused.values()), dim=1), torch.cat([masks[m] for m in self.modalities], dim=1)
+        vector = self.norm(class_token) if self.pool == "class" else Features(joined, mask, present).pooled
+        if not self._mapped:
+            return {"fused": Features(joined, mask, present, vector=vector)}
+        return {"fused": self._with_maps(fused, joined, mask, vector, present, features)}
+
+    def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
+        """See `Fusion.explain`: `attention/<modality>` and `share`. Meant for evaluation mode."""
+        rows = torch.arange(len(features[self.modalities[0]].present))
+        num_tokens = sum(f.tokens.shape[1] for f in features.values())
+        at_once = max(1, _MOST_WEIGHTS // (self.heads * num_tokens**2))
+        with torch.no_grad():
+            explained = [
+                self._explain({m: f.select(part) for m, f in features.items()}) for part in rows.split(at_once)
+            ]
+        return {name: torch.cat([part[name] for part in explained]) for name in explained[0]}
+
+    def _explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
+        relevance = self.trace(*self._embedded(features))
+        sums = torch.stack([relevance[m].sum(1) for m in self.modalities], dim=1)
+        total = sums.sum(1, keepdim=True).clamp(min=torch.finfo(sums.dtype).tiny)  # clamp: nothing is present
+        return {**{f"attention/{m}": relevance[m] / total for m in self.modalities}, "share": sums / total}
+
+    def _embedded(self, features: dict[str, Features]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        masks = {m: features[m].mask & features[m].present[:, None] for m in self.modalities}
+        return {m: self.embed[m](features[m], masks[m]) for m in self.modalities}, masks
+
+    def _with_maps(
+        self,
+        fused: dict[str, Tensor],
+        joined: Tensor,
+        mask: Tensor,
+        vector: Tensor,
+        present: Tensor,
+        features: dict[str, Features],
+    ) -> Features:
+        num_rows = len(present)
+        num_frames = frames_of({m: features[m] for m in self._mapped})
+        deepest = self._deepest(fused, features, num_frames)
+        maps: list[Tensor] = []
+        if self.finer is not None and self.bridge is not None:
+            keys = torch.cat([vector[:, None].to(joined.dtype), joined], dim=1)  # one that is always there, and all
+            real = F.pad(mask, (1, 0), value=True)
+            maps = self.bridge(
+                self.finer(features)["fused"].pyramid,
+                deepest,
+                keys.repeat_interleave(num_frames, 0),
+                real.repeat_interleave(num_frames, 0),
+            )
+        height, width = deepest.shape[-2:]
+        frames = torch.stack([frame_presence(features[m], num_frames) for m in self.modalities]).any(0)
+        return Features(
+            tokens=deepest.flatten(2).transpose(1, 2).reshape(num_rows, num_frames * height * width, -1),
+            mask=frames[:, :, None].expand(-1, -1, height * width).flatten(1),
+            present=present,
+            grid=(num_frames, height, width),
+            maps=tuple(level.unflatten(0, (num_rows, num_frames)) for level in maps),
+            vector=vector,
+        )
+
+    def _deepest(self, fused: dict[str, Tensor], features: dict[str, Features], num_frames: int) -> Tensor:
+        """(B * T, D, h, w): the mean of the fused maps that are there; of all, stood in for, where none is."""
+        grids = {m: cast(tuple[int, int, int], features[m].grid) for m in self._mapped}
+        size = grids[self._sized_by][1:]
+        maps = {}
+        for m in self._mapped:
+            level = fused[m].unflatten(1, grids[m]).flatten(0, 1).permute(0, 3, 1, 2)
+            if level.shape[-2:] != size:
+                level = F.interpolate(level, size, mode="bilinear", align_corners=False)
+            maps[m] = level.repeat_interleave(num_frames // grids[m][0], 0)
+        there = torch.stack([frame_presence(features[m], num_frames).flatten() for m in self._mapped], dim=1)
+        counted = there | ~there.any(1, keepdim=True)
+        return weighted_sum(maps, (counted / counted.sum(1, keepdim=True))[:, :, None, None])
+
+
+class TokenEmbedding(nn.Module):
+    """One modality's tokens at the common width, with what they are and where they stand.
+
+    Args:
+        spec: of the modality.
+        dim: the common width.
+        step: distance of neighbours of a map; see `grid_positions`.
+        stand_in: whether a learned token stands where there is no real one.
+
+    Reference: the learned strength of the positions is that of Li et al., AAAI 2019, arXiv:1809.08895, section 3.2.
+    """
+
+    def __init__(self, spec: FeatureSpec, dim: int, *, step: float, stand_in: bool) -> None:
+        super().__init__()
+        self.step = step
+        self.project = nn.Sequential(nn.Linear(spec.dim, dim), nn.LayerNorm(dim))
+        self.modality = learned_tokens(dim)
+        self.stand_in = learned_tokens(dim) if stand_in else None
+        self.strength = None if spec.layout == "vector" else nn.Parameter(torch.tensor(_POSITION))
+
+    def forward(self, features: Features, mask: Tensor) -> Tensor:
+        """(B, N, dim); `mask` (B, N) says which tokens are real."""
+        real = mask[:, :, None]
+        tokens = self.project(torch.where(real, features.tokens, 0))
+        tokens = torch.where(real, tokens, 0 if self.stand_in is None else self.stand_in.to(tokens.dtype))
+        tokens = tokens + self.modality.to(tokens.dtype)
+        if self.strength is None:
+            return tokens
+        num_tokens, dim, device = tokens.shape[1], tokens.shape[2], tokens.device
+        positions = (
+            sequence_positions(num_tokens, dim, device=device)
+            if features.grid is None
+            else grid_positions(features.grid, dim, step=self.step, device=device)
+        )
+        return tokens + (self.strength * positions).to(tokens.dtype)
+
+
+def learned_tokens(*shape: int) -> nn.Parameter:
+    """Tokens, or what is added to tokens, that start as small noise."""
+    return nn.Parameter(torch.randn(*shape) * _SPREAD)
+
+
+def mean_of_present(values: Sequence[Tensor], present: Sequence[Tensor]) -> Tensor:
+    """(B, ...) mean of M values (B, ...) over those whose (B,) is True; zero where none is."""
+    rows = torch.stack(list(present))
+    stacked = torch.stack(list(values))
+    known = torch.where(rows.view(*rows.shape, *[1] * (stacked.dim() - 2)), stacked, 0).sum(0)
+    count = rows.sum(0).clamp(min=1).to(known.dtype)  # clamp: nothing is present
+    return known / count.view(-1, *[1] * (known.dim() - 1))
