@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -108,20 +108,34 @@ class Model(nn.Module):
         return self.decode(self.encode(batch), batch.size)
 
     def losses(self, outputs: Outputs, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-        """{task: (sum, count)} over the labelled rows of every view; (0, 0) where a task has no label in the batch."""
+        """{task: (sum, count)} over the labelled rows of every view; (0, 0) where a task has no label in the batch.
+
+        Where a decision rule learns, the combined answer of every labelled row counts as one view more. Its gradient
+        ends at the rule: what a head learns depends on its own view alone.
+        """
         losses = {}
         for name, task in self.tasks.items():
-            zero = batch.labelled[name].new_zeros((), dtype=torch.float32)
-            total, count = zero, zero
-            for view, logits in outputs.logits[name].items():
-                present, labelled = outputs.present[view], batch.labelled[name]
+            labelled, target = batch.labelled[name], batch.targets[name]
+            total = labelled.new_zeros((), dtype=torch.float32)
+            count = total
+            answers = [(logits, outputs.present[view]) for view, logits in outputs.logits[name].items()]
+            if self.decisions[name].learns and answers:
+                answers.append(self._combined_logits(name, outputs, batch.size))
+            for logits, present in answers:
                 rows = present & labelled
                 if not bool(rows.any()):
                     continue
-                view_sum, view_count = task.loss(logits[rows[present]], batch.targets[name][rows[labelled]])
+                view_sum, view_count = task.loss(logits[rows[present]], target[rows[labelled]])
                 total, count = total + view_sum, count + view_count
             losses[name] = (total, count)
         return losses
+
+    def _combined_logits(self, name: str, outputs: Outputs, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Logits (P, ...) of what the views of a task say together, and (B,) bool: the P rows that any of them has."""
+        task = self.tasks[name]
+        logits = {view: view_logits.detach() for view, view_logits in task.alike(outputs.logits[name]).items()}
+        prediction = self._combine(name, replace(outputs, logits={name: logits}))
+        return task.logits_of(prediction.value[prediction.answered], size=size), prediction.answered
 
     def counts(self, batch: Batch) -> dict[str, Tensor]:
         """{task: count} that `losses` will return, from presence and targets alone: for accumulation over batches."""
@@ -130,8 +144,11 @@ class Model(nn.Module):
         for name, task in self.tasks.items():
             labelled = batch.labelled[name]
             count = labelled.new_zeros((), dtype=torch.float32)
-            for view in self.over[name]:
-                rows = batch.present.get(view, any_present) & labelled
+            seen = [batch.present.get(view, any_present) for view in self.over[name]]
+            if self.decisions[name].learns:
+                seen.append(torch.stack(seen).any(0))
+            for present in seen:
+                rows = present & labelled
                 if bool(rows.any()):
                     count = count + task.count(batch.targets[name][rows[labelled]])
             counts[name] = count

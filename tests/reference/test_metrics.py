@@ -69,6 +69,7 @@ def test_segmentation_figures_by_hand() -> None:
         "mIoU": (2 / 4 + 3 / 5) / 2,
         "pixel_accuracy": 5 / 7,
         "mean_class_accuracy": (2 / 3 + 3 / 4) / 2,
+        "ECE": 1 - 5 / 7,  # every answer is given with certainty
         "IoU/0": 2 / 4,
         "IoU/1": 3 / 5,
         "IoU/2": float("nan"),
@@ -177,6 +178,30 @@ def test_pixel_figures_are_torchmetrics_over_known_pixels(seed) -> None:
     factor = torch.maximum(answer / truth, truth / answer)
     for power, name in enumerate(("delta_1.25", "delta_1.25^2", "delta_1.25^3"), start=1):
         assert figures[name] == pytest.approx((factor < 1.25**power).float().mean().item())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_calibration_errors_are_torchmetrics(seed) -> None:
+    torch.manual_seed(seed)
+    scores, target = (2 * torch.randn(200, 4)).softmax(1), torch.randint(0, 4, (200,))
+    task = classification(4)
+    ece = task.figures(task.records(scores, target, ids(200)))["ECE"]
+    expected = reference.calibration_error(scores, target, "multiclass", num_classes=4, n_bins=15, norm="l1")
+    assert ece == pytest.approx(expected.item(), abs=1e-6)
+
+    labels, truth = torch.rand(80, 5), (torch.rand(80, 5) > 0.6).float()
+    many = classification(5, multi_label=True)
+    ece = many.figures(many.records(labels, truth, ids(80)))["ECE"]
+    expected = reference.calibration_error(labels.flatten(), truth.flatten().int(), "binary", n_bins=15, norm="l1")
+    assert ece == pytest.approx(expected.item(), abs=1e-6)
+
+    maps, numbers = (2 * torch.randn(4, 6, 7, 9)).softmax(1), torch.randint(0, 6, (4, 7, 9), dtype=torch.uint8)
+    numbers[torch.rand(numbers.shape) < 0.2] = 255
+    pixels = segmentation(6)
+    ece = pixels.figures(pixels.records(maps, numbers, ids(4)))["ECE"]
+    options = {"num_classes": 6, "n_bins": 15, "norm": "l1", "ignore_index": 255}
+    expected = reference.calibration_error(maps, numbers.long(), "multiclass", **options)
+    assert ece == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_location_figures_by_hand() -> None:

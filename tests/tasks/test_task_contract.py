@@ -100,6 +100,25 @@ def test_a_row_is_answered_the_same_alone_and_in_a_batch(case: Case) -> None:
     torch.testing.assert_close(alone[0], prediction[2], rtol=1e-4, atol=1e-5)
 
 
+def test_the_logits_of_an_answer_say_and_cost_the_same(case: Case) -> None:
+    task, target = case.build().eval(), case.target()
+    with torch.no_grad():
+        logits = logits_of(task)
+        prediction = task.predict(logits)
+        again = task.logits_of(prediction, size=SIZE)
+        torch.testing.assert_close(task.predict(again), prediction, rtol=1e-4, atol=1e-5)
+        for mine, theirs in zip(task.loss(again, target), task.loss(logits, target), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_logits_of_answers_that_round_to_nothing_or_all_are_finite(case: Case) -> None:
+    task = case.build().eval()
+    if task.answer != "values":
+        sure = case.perfect(case.target())
+        assert task.logits_of(sure, size=SIZE).isfinite().all()
+        assert all(part.isfinite() for part in task.loss(task.logits_of(1 - sure, size=SIZE), case.target()))
+
+
 def test_records_of_parts_merge_to_those_of_the_whole(case: Case) -> None:
     task, prediction, target = answers(case)
     whole = task.records(prediction, target, ids())

@@ -59,6 +59,8 @@ class Journal:
         for task, total in position.loss_sums.items():
             row[f"loss/{task}"] = total / position.loss_counts[task]
         row.update({f"weight/{task}": w * self.experiment.tasks[task].weight for task, w in weights.items()})
+        for task, decision in self.model.decisions.items():
+            row.update({f"decision/{task}/{view}": share for view, share in decision.explain().items()})
         return row
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]], events: SummaryWriter) -> None:

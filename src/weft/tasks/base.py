@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
+from weft.metrics.calibration import Reliability
 from weft.modalities.base import Field, Lines
+from weft.probabilities import log_odds, log_probabilities
 from weft.types import Answer, Features, FeatureSpec, Need, Records
 
 
@@ -85,6 +87,23 @@ class Task(nn.Module, ABC):
     def predict(self, logits: Tensor) -> Tensor:
         """Probabilities or values (P, ...): what the decision rule combines and what is written."""
 
+    def alike(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
+        """{view: logits (P, ...)} at one size, so that they can be combined: as they are, where maps cannot differ."""
+        return logits
+
+    def logits_of(self, prediction: Tensor, *, size: tuple[int, int]) -> Tensor:
+        """Logits (P, ...) of which `predict` gives `prediction`: for the loss of an answer that views gave together.
+
+        By default log p of classes, the log odds of labels, and values as they are.
+
+        Args:
+            prediction: (P, ...) as `predict` returns them.
+            size: (H, W) of the batch's images.
+        """
+        if self.answer == "values":
+            return prediction
+        return log_probabilities(prediction) if self.answer == "classes" else log_odds(prediction)
+
     def undo(self, prediction: Tensor, *, flipped: bool, size: tuple[int, int], original: tuple[int, int]) -> Tensor:
         """`predict`'s answer (P, ...) for samples looked at mirrored or at another size, as for the samples themselves.
 
@@ -121,6 +140,10 @@ class Task(nn.Module, ABC):
     def colours(self) -> dict[str, tuple[int, int, int]]:
         """{class: (red, green, blue)} of the task's pictures, empty where they have no legend."""
         return {}
+
+    def reliability(self, records: Records) -> Reliability | None:
+        """How often answers came true by the probability they were given with, or None where none is given."""
+        return None
 
     @abstractmethod
     def badness(self, records: Records) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from weft.metrics.calibration import Reliability
 from weft.metrics.confusion import f1, mean_known, precision, recall
 from weft.metrics.ranking import auroc, average_precision
 from weft.modalities.base import Lines
@@ -34,7 +35,8 @@ class Classification(Task):
     Figures, over all samples. Macro figures are means over the classes that they can be told of: AUROC needs positives
     and negatives, average precision and recall positives, precision and F1 positives or predictions (a class that is
     there and never predicted has 0). accuracy of several labels is the share of single answers that are right,
-    exact_match that of samples whose answers are all right.
+    exact_match that of samples whose answers are all right. ECE is the expected calibration error over 15 bins, of the
+    class that is answered, or of every single label.
 
     Args:
         loss: of the logits; by default cross_entropy, or binary_cross_entropy with `multi_label`.
@@ -44,7 +46,7 @@ class Classification(Task):
 
     Target = ClassLabel
     need: ClassVar[Need] = "vector"
-    higher_is_better: ClassVar[dict[str, bool]] = dict.fromkeys(
+    higher_is_better: ClassVar[dict[str, bool]] = {"ECE": False} | dict.fromkeys(
         (
             "accuracy",
             "balanced_accuracy",
@@ -138,10 +140,18 @@ class Classification(Task):
             "average_precision": average_precision(scores, truth),
         }
         figures = self._accuracies(truth, answers, per_class["recall"])
+        figures["ECE"] = self.reliability(records).error
         figures.update({f"{figure}_macro": mean_known(values) for figure, values in per_class.items()})
         for figure, values in per_class.items():
             figures.update({f"{figure}/{name}": float(v) for name, v in zip(self.classes, values, strict=True)})
         return figures
+
+    def reliability(self, records: Records) -> Reliability:
+        """Of the class that is answered, or of every label of every sample."""
+        scores, truth = records.rows["scores"], records.rows["truth"]
+        if self.multi_label:
+            return Reliability.of(scores, truth)
+        return Reliability.of(scores.max(1, initial=0), scores.argmax(1) == truth)
 
     def badness(self, records: Records) -> np.ndarray:
         """(n,) how improbable the truth was held to be: 1 − its probability, or the mean distance over the labels."""
@@ -177,7 +187,7 @@ class Classification(Task):
     def describe(self, prediction: np.ndarray) -> Lines:
         """The likeliest classes, each with its probability."""
         best = np.argsort(-prediction, kind="stable")[:NUM_NAMED]
-        return tuple((self.classes[number], f"{prediction[number]:.0%}") for number in best)
+        return tuple((self.classes[number], f"{100 * prediction[number]:.0f} %") for number in best)
 
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
         """The same written below the image."""

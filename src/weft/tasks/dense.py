@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weft import registry
 from weft.decoders.base import Decoder
+from weft.metrics.calibration import NUM_BINS
 from weft.registry import Part
 from weft.types import Features, FeatureSpec
 
@@ -47,6 +49,13 @@ class DenseHead(nn.Module):
         return logits
 
 
+def at_one_size(logits: dict[str, Tensor]) -> dict[str, Tensor]:
+    """{view: (P, K, h, w)} with all maps at the size of the finest."""
+    height = max(view_logits.shape[-2] for view_logits in logits.values())
+    width = max(view_logits.shape[-1] for view_logits in logits.values())
+    return {view: to_pixels(view_logits, (height, width)) for view, view_logits in logits.items()}
+
+
 def to_pixels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """(P, K, H, W) float32 from (P, K, h, w), bilinearly, with the classes innermost in memory.
 
@@ -60,3 +69,21 @@ def to_pixels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     if logits.shape[-2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def calibration_bins(confidence: Tensor, right: Tensor, known: Tensor) -> dict[str, np.ndarray]:
+    """What `Reliability` sums, per sample: `bin_count`, `bin_confidence` and `bin_true`, each (P, 15).
+
+    Args:
+        confidence: (P, H, W) probabilities of what is answered.
+        right: (P, H, W) bool.
+        known: (P, H, W) bool, the pixels that have a label.
+    """
+    num_rows = len(confidence)
+    row = torch.arange(num_rows, device=confidence.device).view(-1, 1, 1)
+    places = (confidence * NUM_BINS).ceil().long().sub(1).clamp(0, NUM_BINS - 1)
+    places = ((row * NUM_BINS + places) * 2 + right).where(known, num_rows * NUM_BINS * 2)  # one more for the others
+    shape, size = (num_rows, NUM_BINS, 2), num_rows * NUM_BINS * 2
+    counts = torch.bincount(places.flatten(), minlength=size + 1)[:size].view(shape).cpu().numpy()
+    sums = torch.bincount(places.flatten(), confidence.double().flatten(), minlength=size + 1)[:size].view(shape)
+    return {"bin_count": counts.sum(2), "bin_confidence": sums.sum(2).cpu().numpy(), "bin_true": counts[..., 1]}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from weft.losses.binary_cross_entropy import BinaryCrossEntropy
 from weft.metrics.confusion import mean_known
+from weft.probabilities import log_odds
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.colours import palette
@@ -100,6 +101,11 @@ class Location(Task):
         """(P, n, 3) x, y in pixels of the batch's images, and the probability of visible."""
         places = logits[..., : _Y + 1].float()
         return torch.cat([places, logits[..., _VISIBLE : _VISIBLE + 1].float().sigmoid()], dim=-1)
+
+    def logits_of(self, prediction: Tensor, *, size: tuple[int, int]) -> Tensor:
+        """See `Task.logits_of`: (P, n, 5)."""
+        extent = [torch.full_like(prediction[..., :1], side) for side in (size[1], size[0])]
+        return torch.cat([prediction[..., :_VISIBLE], log_odds(prediction[..., _VISIBLE:]), *extent], dim=-1)
 
     def undo(self, prediction: Tensor, *, flipped: bool, size: tuple[int, int], original: tuple[int, int]) -> Tensor:
         """(P, n, 3) coordinates brought back from a mirrored or resized look; a box's corners change places."""

@@ -115,6 +115,14 @@ class PixelRegression(Task):
         centred = logits.float() + self.field.mean / self.field.std
         return self.field.std * (F.softplus(centred) if self.positive else centred)
 
+    def logits_of(self, prediction: Tensor, *, size: tuple[int, int]) -> Tensor:
+        """See `Task.logits_of`."""
+        centred = prediction / self.field.std
+        if self.positive:  # the inverse of softplus, log(eˣ − 1), so that it overflows nowhere
+            centred = centred.clamp(min=torch.finfo(centred.dtype).tiny)
+            centred = centred + (-torch.expm1(-centred)).log()
+        return centred - self.field.mean / self.field.std
+
     def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
         """Sums and counts per sample, in float64.
 

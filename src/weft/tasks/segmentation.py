@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -13,11 +14,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from weft.losses.cross_entropy import IGNORE
+from weft.metrics.calibration import Reliability
 from weft.metrics.confusion import intersection_over_union, mean_known, ratio, recall
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.colours import UNLABELLED, over, paint, palette
-from weft.tasks.dense import DenseHead, strides_read, to_pixels
+from weft.tasks.dense import DenseHead, at_one_size, calibration_bins, strides_read, to_pixels
 from weft.tasks.exchange import answer_path, write_sidecar
 from weft.tasks.label_map import LabelMap
 from weft.types import Answer, Features, FeatureSpec, Need, Records
@@ -31,7 +33,8 @@ class Segmentation(Task):
     """A class for every pixel, at the size of the input.
 
     Figures, over all labelled pixels of the data set: mIoU is the mean IoU of the classes that occur in the truth or in
-    the prediction; mean_class_accuracy the mean recall of the classes that occur in the truth.
+    the prediction; mean_class_accuracy the mean recall of the classes that occur in the truth; ECE the expected
+    calibration error of the class that is answered, over 15 bins.
 
     Args:
         decoder: turns the pyramid of features into one map.
@@ -48,6 +51,7 @@ class Segmentation(Task):
         "pixel_accuracy": True,
         "mean_class_accuracy": True,
         "IoU": True,
+        "ECE": False,
     }
     field: LabelMap
 
@@ -110,16 +114,20 @@ class Segmentation(Task):
         # over the last dimension: twice as fast as over the first on a processor
         return logits.float().movedim(1, -1).softmax(-1).movedim(-1, 1)
 
+    def alike(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See `Task.alike`: views may have decoders of different strides."""
+        return at_one_size(logits)
+
     def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
-        """Pixels per sample and class: right (`tp`), `predicted` and `actual`; and the confusion of all.
+        """Per sample: pixels of each class, right (`tp`), `predicted` and `actual`, and of each bin; and the confusion.
 
         Args:
-            prediction: (P, K, H, W) probabilities or logits.
+            prediction: (P, K, H, W) probabilities.
             target: (P, H, W) class numbers.
             ids: the P sample ids.
         """
         num_classes, num_rows = len(self.classes), len(target)
-        best = prediction.max(1).indices  # as argmax, and faster
+        largest, best = prediction.max(1)  # as argmax, and faster
         # pixels without a label are counted as one class more, which is then cut off: cheaper than picking the others
         truth = torch.where(target == self.field.ignore, num_classes, target.long())
         row = torch.arange(num_rows, device=target.device).view(-1, 1, 1)
@@ -132,20 +140,29 @@ class Segmentation(Task):
                 "tp": np.diagonal(confusion, axis1=1, axis2=2).copy(),
                 "predicted": confusion.sum(1),
                 "actual": confusion.sum(2),
+                **calibration_bins(largest, best == target, target != self.field.ignore),
             },
             totals={"confusion": confusion.sum(0)},
         )
 
     def figures(self, records: Records) -> dict[str, float]:
-        """mIoU, pixel_accuracy, mean_class_accuracy and IoU/<class>."""
+        """mIoU, pixel_accuracy, mean_class_accuracy, ECE and IoU/<class>."""
         right, predicted, actual = (records.rows[name].sum(0) for name in ("tp", "predicted", "actual"))
         per_class = intersection_over_union(right, predicted, actual)
+        reliability = self.reliability(records)
         return {
             "mIoU": mean_known(per_class),
             "pixel_accuracy": float(ratio(right.sum(), actual.sum())),
             "mean_class_accuracy": mean_known(recall(right, actual)),
+            "ECE": math.nan if reliability is None else reliability.error,
             **{f"IoU/{name}": float(value) for name, value in zip(self.classes, per_class, strict=True)},
         }
+
+    def reliability(self, records: Records) -> Reliability | None:
+        """Of the class that is answered, over all labelled pixels; None of records that were kept without its bins."""
+        if "bin_count" not in records.rows:
+            return None
+        return Reliability(*(records.rows[f"bin_{part}"].sum(0) for part in ("count", "confidence", "true")))
 
     def badness(self, records: Records) -> np.ndarray:
         """(n,) share of a sample's labelled pixels that are wrong; 0 where none is labelled."""
