@@ -280,7 +280,7 @@ def _evaluation(
         }
         for key, one in records.items():
             save_records(folder / "records" / f"{task}__{key}.npz", one)
-        entries[task] = _task_entry(task, records, modalities)
+        entries[task] = task_entry(task, records, modalities)
     data = {
         "split": "test",
         "checkpoint": "best",
@@ -312,7 +312,7 @@ def save_records(path: Path, records: Records) -> None:
     np.savez(path, ids=np.asarray(records.ids), **rows, **totals)
 
 
-def _task_entry(task: str, records: Mapping[str, Records], modalities: Sequence[str]) -> dict[str, object]:
+def task_entry(task: str, records: Mapping[str, Records], modalities: Sequence[str]) -> dict[str, object]:
     full = "+".join(modalities)
     scored = {key: TASKS[task].figures(one) for key, one in records.items()}
     main = {key: figures[MAIN[task]] for key, figures in scored.items()}

@@ -88,6 +88,7 @@ _NUMBERS = {
     "MSE": ("MSE", "", False, "Mean squared error."),
     "PSNR": ("PSNR", "dB", True, "Peak signal-to-noise ratio."),
     "abs_rel": ("absolute relative error", "", False, "Mean of the absolute error ÷ the truth."),
+    "ECE": ("calibration error", "%", False, "Expected calibration error: mean gap of said probability and truth."),
     "loss": ("loss", "", False, "The mean loss that training lowers."),
 }
 #: The figure per class that a figure over all classes is made of, where the names do not tell.

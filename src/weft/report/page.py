@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from weft.report.bootstrap import Scored
+from weft.report.evidence import agreement_table, calibration, decided
 from weft.report.marks import Scale
 from weft.report.overview import evaluation_facts, overview
 from weft.report.pictures import gallery
@@ -19,7 +20,7 @@ from weft.report.results import task_tables
 from weft.report.run import Evaluation, Run, read_run
 from weft.report.training import training
 from weft.report.verdict import verdict
-from weft.report.worth import TaskWorth, corruption, subset_rows, task_worth
+from weft.report.worth import MAX_SUBSETS, TaskWorth, corruption, subset_rows, task_worth
 
 #: So many dropped samples are listed by name; the rest is in dropped.csv.
 MAX_DROPPED = 50
@@ -72,14 +73,21 @@ def _values(run: Run, tasks: Mapping[str, Scored]) -> dict[str, object]:
 def _scored(run: Run, evaluation: Evaluation, tasks: Mapping[str, Scored]) -> dict[str, object]:
     """What there is to show of the first evaluation, and how the others came out."""
     worths = [task_worth(evaluation, task, tasks) for task in evaluation.tasks.values()]
+    subsets = subset_rows(evaluation)
+    noted = overview(run).notes
     return {
         "facts": evaluation_facts(evaluation),
         "sentences": verdict(evaluation, worths),
         "worths": worths,
         "cards": [(worth, _card_scale(worth)) for worth in worths],
-        "subsets": subset_rows(evaluation),
+        "subsets": subsets,
+        "open_subsets": [row for row in subsets if row.is_telling or len(subsets) <= MAX_SUBSETS],
         "corruptions": [corruption(evaluation, task) for task in evaluation.tasks.values() if task.corruptions],
         "tables": [task_tables(evaluation, task) for task in evaluation.tasks.values()],
+        "calibrations": {name: calibration(task) for name, task in evaluation.tasks.items()},
+        "decided": decided(evaluation),
+        "agreements": [table for task in evaluation.tasks.values() if (table := agreement_table(task))],
+        "split_notes": [note for note in evaluation.notes if note not in noted],
         "gallery": gallery(evaluation),
         "other_splits": list(run.evaluations.values())[1:],
     }

@@ -14,6 +14,8 @@ import numpy as np
 import yaml
 
 from weft.errors import WeftError
+from weft.report import findings
+from weft.report.findings import Agreement, Bin, FusionShares, PartShares, Picture
 from weft.report.numbers import Interval, Style, listed, style_of
 from weft.types import Records
 
@@ -48,6 +50,10 @@ class TaskResult:
         worst: ids, worst first.
         colours: {class: (red, green, blue)} of the pictures, empty where classes have no colours.
         declared: units and directions that the evaluation states for figures, see `style_of`.
+        decision: {view: its share in the decision rule}, empty where views have no fixed shares.
+        shares: what the fusion gave to each modality, by part of the samples.
+        agreement: which modalities are right alone, None where answers are not right or wrong.
+        reliability: answers by the probability they were given with, empty where none is given.
     """
 
     name: str
@@ -61,6 +67,10 @@ class TaskResult:
     worst: tuple[str, ...]
     colours: Mapping[str, tuple[int, ...]]
     declared: Mapping[str, Mapping[str, object]]
+    decision: Mapping[str, float]
+    shares: tuple[PartShares, ...]
+    agreement: Agreement | None
+    reliability: tuple[Bin, ...]
 
     def style(self, figure: str) -> Style:
         """How one of its figures is written."""
@@ -78,16 +88,6 @@ class TaskResult:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """The pictures of one sample, as paths below the evaluation's folder."""
-
-    id: str
-    inputs: Mapping[str, str]
-    tasks: Mapping[str, Mapping[str, str]]
-    worst_of: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """One split, scored.
 
@@ -96,6 +96,8 @@ class Evaluation:
         full: the key of all modalities together.
         num_corrupted: samples that the corruptions were measured on.
         groups: {sample id: group}, empty where samples stand alone.
+        fusion: what the fusion gave to each modality, None where it had nothing to say.
+        notes: what the data layer found worth telling when the split was scored.
     """
 
     folder: Path
@@ -113,6 +115,8 @@ class Evaluation:
     pictures: tuple[Picture, ...]
     num_corrupted: int
     groups: Mapping[str, str]
+    fusion: FusionShares | None
+    notes: tuple[str, ...]
 
     @property
     def title(self) -> str:
@@ -227,9 +231,11 @@ def read_evaluation(folder: Path) -> Evaluation:
             modalities=tuple(data["modalities"]),
             full=str(data["full"]),
             tasks={name: _task(name, task) for name, task in data["tasks"].items()},
-            pictures=tuple(_picture(entry) for entry in data.get("pictures") or ()),
+            pictures=tuple(findings.picture(entry) for entry in data.get("pictures") or ()),
             num_corrupted=int(data.get("corrupted_samples", data["samples"])),
             groups={str(sample): str(group) for sample, group in (data.get("groups") or {}).items()},
+            fusion=findings.fusion_shares(data.get("fusion")),
+            notes=tuple(str(note) for note in data.get("notes") or ()),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeftError(
@@ -261,6 +267,10 @@ def _task(name: str, data: Mapping[str, Any]) -> TaskResult:
         worst=tuple(str(sample) for sample in data.get("worst") or ()),
         colours=_colours(data),
         declared=declared,
+        decision={str(view): _number(share) for view, share in (data.get("decision") or {}).items()},
+        shares=findings.part_shares(data.get("shares") or []),
+        agreement=findings.agreement(data.get("agreement")),
+        reliability=findings.reliability(data.get("reliability")),
     )
 
 
@@ -276,17 +286,6 @@ def _subset(key: str, data: Mapping[str, Any]) -> Subset:
         count=int(data["count"]),
         no_answer=int(data.get("no_answer", 0)),
         figures={name: _interval(entry) for name, entry in data["figures"].items()},
-    )
-
-
-def _picture(data: Mapping[str, Any]) -> Picture:
-    return Picture(
-        id=str(data["id"]),
-        inputs={name: str(path) for name, path in data["inputs"].items() if path},
-        tasks={
-            task: {kind: str(path) for kind, path in kinds.items() if path} for task, kinds in data["tasks"].items()
-        },
-        worst_of=tuple(data.get("worst_of") or ()),
     )
 
 

@@ -17,6 +17,8 @@ from weft.report.svg import SMALL, Guide, Series, line_chart
 
 #: So many classes are named beside each modality; the whole table is folded below.
 NUM_NAMED_CLASSES = 6
+#: With more subsets than this, only the telling ones stand open.
+MAX_SUBSETS = 10
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,12 @@ class SubsetCell:
 
 @dataclass(frozen=True)
 class SubsetRow:
-    """One subset: which modalities are given, and a cell per task."""
+    """One subset: which modalities are given, and a cell per task; telling: all, all but one, or one alone."""
 
     key: str
     given: Mapping[str, bool]
     is_full: bool
+    is_telling: bool
     cells: Mapping[str, SubsetCell]
 
 
@@ -98,6 +101,7 @@ def subset_rows(evaluation: Evaluation) -> list[SubsetRow]:
             key=key,
             given={modality: modality in keys[key].modalities for modality in evaluation.modalities},
             is_full=key == evaluation.full,
+            is_telling=len(keys[key].modalities) in {1, len(evaluation.modalities) - 1, len(evaluation.modalities)},
             cells={name: _cell(task, key, scales[name]) for name, task in evaluation.tasks.items()},
         )
         for key in order
