@@ -130,7 +130,7 @@ class SampleReader:
 
     def _read(self, source: Source, cell: Any) -> np.ndarray:
         try:
-            if source.field.geometry.kind in _IMAGE_LIKE and isinstance(cell, str):
+            if source.field.decodes and isinstance(cell, str):
                 return self.cache.read(source.field, source.key, cell, self.manifest.resolve)
             return source.field.read(cell, self.manifest.resolve)
         except BadCell as error:

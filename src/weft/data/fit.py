@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -85,19 +86,29 @@ class Fitter:
             raise ConfigError([f"{name}: {error}"]) from error
         if name in saved or not field.wants_fit:
             return field
-        num_values = num_images if field.geometry.kind in ("image", "label") else _FIT_CELLS
-        fitted = field.fit(self._values(field, column, num_values))
+        rows = self._some(column, num_images if field.decodes else _FIT_CELLS)
+        remarks: Counter[str] = Counter()
+        fitted = field.fit(self._values(field, column, rows, remarks))
+        said = [f"{count} of {len(rows)} training samples looked at: {remark}" for remark, count in remarks.items()]
+        if said:
+            fitted["notes"] = [*fitted.get("notes", ()), *said]
         return part({**facts, **fitted}, **options)
 
-    def _values(self, field: Field, column: str, num_values: int) -> Iterator[np.ndarray]:
-        """Decoded values of some training samples, the same ones for one seed."""
+    def _some(self, column: str, most: int) -> np.ndarray:
+        """Training rows that have a column, at most so many; the same ones for one seed."""
         rows = self._train[self._manifest.take(self._train).present(column)]
-        if len(rows) > num_values:
+        if len(rows) > most:
             random = geometry.generator(self._seed, column, "fit")
-            rows = np.sort(random.choice(rows, num_values, replace=False))
+            rows = np.sort(random.choice(rows, most, replace=False))
+        return rows
+
+    def _values(self, field: Field, column: str, rows: np.ndarray, remarks: Counter[str]) -> Iterator[np.ndarray]:
+        """Decoded values of some rows; what is remarkable in them is counted in `remarks`."""
         for row in rows:
             try:
-                yield field.read(self._manifest.cell(int(row), column), self._manifest.resolve)
+                cell = self._manifest.cell(int(row), column)
+                yield field.read(cell, self._manifest.resolve)
+                remarks.update(field.remarks(cell, self._manifest.resolve))
             except BadCell as error:
                 if self._config.on_bad == "error":
                     where = f"sample {self._manifest.id(int(row))} of train, column {column!r}"

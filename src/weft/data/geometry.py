@@ -100,7 +100,7 @@ def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
         value: (H, W) or (H, W, C) for images and labels, (n, 3) for points: x, y and whether visible.
         geometry: how such values move.
     """
-    if geometry.kind == "none" or warp.is_identity:
+    if geometry.kind in ("none", "sequence") or warp.is_identity:
         return value
     if geometry.kind == "points":
         return _move_points(warp, value)

@@ -164,6 +164,7 @@ def _look(manifest: Manifest, sources: Mapping[str, Source], row: Mapping[str, A
             continue
         try:
             value = source.field.read(cell, manifest.resolve)
+            figures.remarks.update(source.field.remarks(cell, manifest.resolve))
         except BadCell as error:
             seen.faults.append(Fault(error.code, split, sample, name, str(error)))
             continue
@@ -188,6 +189,8 @@ def _count(figures: Figures, field: Field, value: np.ndarray) -> None:
     kind, names = field.geometry.kind, class_names(field)
     if kind in ("image", "label"):
         figures.sizes[value.shape[0], value.shape[1]] += 1
+    elif kind == "sequence":
+        figures.lengths = (len(value), len(value))
     if kind == "label":
         counts = dict(zip(*(part.tolist() for part in np.unique(value, return_counts=True)), strict=True))
         figures.classes = Counter({names[number]: n for number, n in counts.items() if 0 <= number < len(names)})
@@ -253,6 +256,7 @@ def _said(found: Inspection, sources: Mapping[str, Source]) -> Iterator[str]:
         every = totals(by_split)
         if every.not_finite:
             yield f"{name}: {every.not_finite} pixels are NaN or infinite and count as not known"
+        yield from (f"{name}: {count} of {every.present}: {remark}" for remark, count in every.remarks.most_common())
         if len(every.channels) > 1:
             modes = ", ".join(f"{mode} {count}" for mode, count in every.channels.most_common())
             yield f"{name}: files of several kinds, converted by rule: {modes}"

@@ -46,6 +46,8 @@ class Figures:
         classes: {class: pixels or samples}.
         unlabelled: pixels without a label.
         not_finite: values that are NaN or infinite in the files.
+        lengths: shortest and longest sequence; (0, 0) where there is none.
+        remarks: how many cells are changed by a declared rule, or suspect, in what way.
     """
 
     kind: str
@@ -60,6 +62,8 @@ class Figures:
     classes: Counter[str] = field(default_factory=Counter)
     unlabelled: int = 0
     not_finite: int = 0
+    lengths: tuple[int, int] = (0, 0)
+    remarks: Counter[str] = field(default_factory=Counter)
 
     @property
     def known(self) -> float:
@@ -78,6 +82,10 @@ class Figures:
         self.classes += other.classes
         self.unlabelled += other.unlabelled
         self.not_finite += other.not_finite
+        if other.lengths[0]:
+            shortest = min(self.lengths[0] or other.lengths[0], other.lengths[0])
+            self.lengths = (shortest, max(self.lengths[1], other.lengths[1]))
+        self.remarks += other.remarks
 
 
 @dataclass
@@ -173,7 +181,9 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _sizes(figures: Figures) -> str:
-    """The sizes (width x height, as people say them), the most frequent first, and the channels."""
+    """The sizes (width x height, as people say them), the most frequent first, and the channels; or the lengths."""
+    if figures.lengths[0]:
+        return f"{figures.lengths[0]} to {figures.lengths[1]} long"
     common = [f"{width}x{height}" for (height, width), _ in figures.sizes.most_common(2)]
     if len(figures.sizes) > 2:
         common.append(f"{len(figures.sizes) - 2} more")

@@ -108,7 +108,7 @@ def open_raster(source: Path | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> R
     """
     if isinstance(source, np.ndarray):
         return _of_array(source, "the array")
-    head = _head(source)
+    head = first_bytes(source)
     if head.startswith(b"\x93NUMPY"):
         return _open_npy(source, max_pixels)
     try:
@@ -127,7 +127,7 @@ def header(source: Path) -> tuple[tuple[int, int], str]:
     Raises:
         BadCell: the file is missing, empty or no picture.
     """
-    head = _head(source)
+    head = first_bytes(source)
     try:
         with Image.open(source, formats=FORMATS) as image:
             return (image.height, image.width), image.mode
@@ -135,7 +135,7 @@ def header(source: Path) -> tuple[tuple[int, int], str]:
         raise _broken(source, head, error) from error
 
 
-def _head(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
     """The first bytes of a regular file that is there and not empty."""
     try:
         status = path.stat()
@@ -185,7 +185,7 @@ def _open_picture(path: Path, max_pixels: int) -> Raster:
     image: Image.Image
     with Image.open(path, formats=FORMATS) as image:
         _check_size(path, image.height, image.width, max_pixels)
-        lossy = image.format in _LOSSY or (image.format == "WEBP" and b"VP8L" not in _head(path))
+        lossy = image.format in _LOSSY or (image.format == "WEBP" and b"VP8L" not in first_bytes(path))
         deep = bool(image.tile) and ";16" in str(image.tile[0][3]) and _MODES.get(image.mode) != "grey"
         image.load()
         orientation = _orientation(image)

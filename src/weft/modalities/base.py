@@ -81,6 +81,20 @@ class Field(ABC):
             BadCell: the cell's content cannot be used.
         """
 
+    def remarks(self, cell: Any, resolve: Resolve) -> list[str]:
+        """What reading a cell changes by a declared rule, and what is suspect in it: short words that are counted, such
+        as "resampled from 8000 to 16000 Hz"; none by default.
+
+        Raises:
+            BadCell: the cell's content cannot be used.
+        """
+        return []
+
+    @property
+    def decodes(self) -> bool:
+        """Whether reading a cell decodes a file: it is then fitted on some of them only, and worth keeping in a cache."""
+        return self.geometry.kind in ("image", "label")
+
     def length(self, cell: Any) -> int:
         """How long a cell's sequence will be, roughly and without opening files, so that neighbours in length can
         share a batch; 0: of no matter.
