@@ -35,6 +35,8 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
     ("decision", "linear"): [{}, {"weights": {"a": 3.0, "b": 1.0, "c": 4.0}}],
     ("decision", "product"): [{}, {"evidence": "sum"}, {"powers": "learned"}],
     ("fusion", "transformer"): [{"dim": 16, "heads": 2}, {"dim": 16, "heads": 2, "layers": 1, "pool": "mean"}],
+    ("fusion", "cross_attention"): [{"dim": 16, "heads": 2}, {"dim": 16, "heads": 2, "layers": 1, "pool": "mean"}],
+    ("fusion", "bottleneck"): [{"dim": 16, "heads": 2}, {"dim": 16, "heads": 2, "tokens": 1, "pool": "mean"}],
     ("decoder", "unet"): [
         {"channels": (16, 8)},
         {"channels": (64, 64), "attention": "scse", "stride": 1},

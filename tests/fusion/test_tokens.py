@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from weft.fusion.bottleneck import BottleneckFusion
+from weft.fusion.cross_attention import CrossAttentionFusion
 from weft.fusion.positions import grid_positions, sequence_positions
 from weft.fusion.tokens import TokenFusion
 from weft.fusion.transformer import TransformerFusion
@@ -73,7 +75,7 @@ def test_tokens_of_a_map_are_told_their_place_in_the_finest_of_the_grids() -> No
     torch.testing.assert_close(told[0], grid_positions((1, 2, 2), 16, step=2, device=CPU), atol=1e-5, rtol=1e-5)
 
 
-TOKEN_FUSIONS = pytest.mark.parametrize("fusion_type", [TransformerFusion])
+TOKEN_FUSIONS = pytest.mark.parametrize("fusion_type", [TransformerFusion, CrossAttentionFusion, BottleneckFusion])
 
 
 @TOKEN_FUSIONS
@@ -170,7 +172,7 @@ def test_the_class_token_of_one_layer_is_explained_by_its_own_attention() -> Non
     spoken, age = words(3), Features.of_vector(torch.randn(1, 3))
     layer = fusion.layers[0]
     tokens = {"words": fusion.embed["words"](spoken, spoken.mask), "age": fusion.embed["age"](age, age.mask)}
-    joined = layer.norm1(torch.cat([fusion.class_token.expand(1, 1, -1), *tokens.values()], dim=1))
+    joined = layer.norm1(torch.cat([fusion.class_token[None], *tokens.values()], dim=1))
     mask = torch.tensor([[True, True, True, True, False, True]])
     weights = layer.self_attn(joined[:, :1], joined, joined, key_padding_mask=~mask)[1][0, 0, 1:]
     explained = fusion.explain({"words": spoken, "age": age})
@@ -188,3 +190,70 @@ def test_any_length_and_any_size_after_training_on_others() -> None:
     fused = fusion({"image": image(size=(13, 21)), "words": words(300, longest=300)})["fused"]
     assert fused.grid == (1, 13, 21)
     assert fused.tokens.isfinite().all()
+
+
+def test_an_explained_cross_attention_follows_both_ways_to_a_token() -> None:
+    """Half of what a class token became is what it was told, half of the rest what it knew of its own modality."""
+    fusion = CrossAttentionFusion({"words": WORDS, "age": AGE}, dim=16, heads=2, layers=1).eval()
+    spoken, age = words(4), Features.of_vector(torch.randn(1, 3))
+    own = {"words": fusion.embed["words"](spoken, spoken.mask), "age": fusion.embed["age"](age, age.mask)}
+    state = {m: torch.cat([fusion.class_tokens[m][None], tokens], dim=1) for m, tokens in own.items()}
+    layer, reached = fusion.layers[0], {m: torch.zeros(tokens.shape[1]) for m, tokens in own.items()}
+    for m, other in (("words", "age"), ("age", "words")):
+        block = layer.layers[m]
+        normalised = block.norm1(state[m])
+        answer, at_own = block.self_attn(normalised, normalised, normalised)
+        memory = layer.norm(torch.cat([layer.nobody[None], state[other]], dim=1))
+        at_others = block.multihead_attn(block.norm2(state[m] + answer), memory, memory)[1]
+        reached[m] += at_own[0, 0, 1:] / 4
+        reached[other] += at_others[0, 0, 2:] / 2  # after nobody and the other's class token
+    total = sum(weights.sum() for weights in reached.values())
+    explained = fusion.explain({"words": spoken, "age": age})
+    for m, weights in reached.items():
+        torch.testing.assert_close(explained[f"attention/{m}"][0], weights / total)
+
+
+def test_an_explained_bottleneck_follows_what_it_carried() -> None:
+    """The same as multiplying out the matrices of who reads whom, over everything there is."""
+    fusion = BottleneckFusion({"words": WORDS, "age": AGE}, tokens=2, dim=16, heads=2, layers=3).eval()
+    spoken, age = words(4), Features.of_vector(torch.randn(1, 3))
+    own = {"words": fusion.embed["words"](spoken, spoken.mask), "age": fusion.embed["age"](age, age.mask)}
+    state = {m: torch.cat([fusion.class_tokens[m][None], tokens], dim=1) for m, tokens in own.items()}
+    bottleneck = fusion.bottleneck[None]
+    places = {"words": [*range(5), 7, 8], "age": [5, 6, 7, 8]}  # two class tokens at 0 and 5, the bottleneck last
+    whole = torch.eye(9)
+    for blocks in fusion.layers:
+        step, after = torch.zeros(9, 9), {}
+        for m, block in blocks.items():
+            joined = torch.cat([state[m], bottleneck], dim=1)
+            normalised = block.norm1(joined)
+            weights = block.self_attn(normalised, normalised, normalised)[1][0]
+            mixed = (torch.eye(len(weights)) + weights) / 2
+            mixed[-2:] /= 2  # the bottleneck becomes the mean of both
+            step[torch.tensor(places[m])[:, None], torch.tensor(places[m])] += mixed
+            after[m] = block(joined)
+        state = {m: joined[:, :-2] for m, joined in after.items()}
+        bottleneck = (after["words"][:, -2:] + after["age"][:, -2:]) / 2
+        whole = step @ whole
+    reached = ((whole[0] + whole[5]) / 2).detach()
+    expected = torch.cat([reached[1:5], reached[6:7]])
+    explained = fusion.explain({"words": spoken, "age": age})
+    got = torch.cat([explained["attention/words"], explained["attention/age"]], dim=1)[0]
+    torch.testing.assert_close(got, expected / expected.sum())
+
+
+def test_modalities_exchange_nothing_but_through_the_bottleneck() -> None:
+    fusion = BottleneckFusion({"words": WORDS, "age": AGE}, dim=16, heads=2).eval()
+    spoken = words(4)
+    tokens = {"words": fusion.embed["words"](spoken, spoken.mask)}
+    masks = {"words": spoken.mask, "age": torch.ones(1, 1, dtype=torch.bool)}
+    first, second = (fusion._states({**tokens, "age": torch.randn(1, 1, 16)}, masks) for _ in range(2))
+    torch.testing.assert_close(first[1][0]["words"], second[1][0]["words"])  # after one layer words know only words
+    assert not torch.allclose(first[1][1], second[1][1])
+    assert not torch.allclose(first[2][0]["words"], second[2][0]["words"])
+
+
+def test_a_modality_alone_is_no_obstacle_to_attention_across() -> None:
+    fusion = CrossAttentionFusion({"words": WORDS}, dim=16, heads=2).eval()
+    assert fusion({"words": words(4)})["fused"].tokens.isfinite().all()
+    assert fusion.explain({"words": words(4)})["share"].tolist() == [[1.0]]

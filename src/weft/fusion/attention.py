@@ -23,17 +23,20 @@ def decoder_layer(dim: int, *, heads: int, dropout: float) -> nn.TransformerDeco
     )
 
 
-def attention_weights(attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-    """(B, Q, K) float32, how much each query attends to each key, averaged over the heads.
+def attended(attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """What an attention answers, and how much each query attends to each key.
 
     Args:
         attention: the attention.
         queries: (B, Q, D).
         keys: (B, K, D).
         mask: (B, K) bool, the keys that are real.
+
+    Returns:
+        (B, Q, D), and (B, Q, K) float32 averaged over the heads.
     """
-    weights: Tensor = attention(queries, keys, keys, key_padding_mask=~mask, need_weights=True)[1]
-    return weights.float()
+    answer, weights = attention(queries, keys, keys, key_padding_mask=~mask, need_weights=True)
+    return answer, weights.float()
 
 
 def traced(relevance: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

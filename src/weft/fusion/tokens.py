@@ -102,6 +102,12 @@ class TokenFusion(Fusion):
         Arguments are those of `attend`.
         """
 
+    def traced_from(self, mask: Tensor) -> Tensor:
+        """(B, 1 + N) where a trace begins: at a class token, or at all real tokens (B, N) after it alike."""
+        if self.pool == "mean":
+            return F.pad(mask.float(), (1, 0))
+        return torch.cat([mask.any(1, keepdim=True), torch.zeros_like(mask)], dim=1).float()
+
     def forward(self, features: dict[str, Features]) -> dict[str, Features]:
         """See `Fusion.forward`."""
         present = torch.stack([features[m].present for m in self.modalities]).any(0)
@@ -223,6 +229,11 @@ class TokenEmbedding(nn.Module):
 def learned_tokens(*shape: int) -> nn.Parameter:
     """Tokens, or what is added to tokens, that start as small noise."""
     return nn.Parameter(torch.randn(*shape) * _SPREAD)
+
+
+def prepended(first: Tensor, tokens: Tensor) -> Tensor:
+    """(B, K + N, D) from learned tokens (K, D) and tokens (B, N, D)."""
+    return torch.cat([first.to(tokens.dtype).expand(len(tokens), -1, -1), tokens], dim=1)
 
 
 def mean_of_present(values: Sequence[Tensor], present: Sequence[Tensor]) -> Tensor:

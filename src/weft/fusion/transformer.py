@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.fusion.attention import attention_weights, encoder_layer, traced
-from weft.fusion.tokens import Pool, TokenFusion, learned_tokens
+from weft.fusion.attention import attended, encoder_layer, traced
+from weft.fusion.tokens import Pool, TokenFusion, learned_tokens, prepended
 from weft.registry import Range, register
 from weft.types import FeatureSpec
 
@@ -44,7 +44,7 @@ class TransformerFusion(TokenFusion):
         pool: Pool = "class",
     ) -> None:
         super().__init__(specs, dim=dim, heads=heads, pool=pool)
-        self.class_token = learned_tokens(dim)
+        self.class_token = learned_tokens(1, dim)
         self.layers = nn.ModuleList(encoder_layer(dim, heads=heads, dropout=dropout) for _ in range(layers))
 
     def attend(self, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
@@ -57,16 +57,13 @@ class TransformerFusion(TokenFusion):
         """See `TokenFusion.trace`."""
         mask = self._joined_mask(masks)
         states = self._states(tokens, mask)
-        if self.pool == "class":
-            relevance = F.one_hot(mask.new_zeros(len(mask), dtype=torch.int64), mask.shape[1]).float()
-        else:
-            relevance = F.pad(mask[:, 1:].float(), (1, 0))
+        relevance = self.traced_from(mask[:, 1:])
         for layer, state in zip(
             reversed(cast(Sequence[nn.TransformerEncoderLayer], self.layers)), states[-2::-1], strict=True
         ):
             normalised = layer.norm1(state)
-            own, attended = traced(relevance, attention_weights(layer.self_attn, normalised, normalised, mask))
-            relevance = own + attended
+            kept, handed = traced(relevance, attended(layer.self_attn, normalised, normalised, mask)[1])
+            relevance = kept + handed
         relevance = torch.where(mask, relevance, 0)[:, 1:]
         return dict(
             zip(self.modalities, relevance.split([tokens[m].shape[1] for m in self.modalities], 1), strict=True)
@@ -78,9 +75,7 @@ class TransformerFusion(TokenFusion):
 
     def _states(self, tokens: dict[str, Tensor], mask: Tensor) -> list[Tensor]:
         """All tokens, (B, 1 + N, D), before the first layer and after each."""
-        parts = [tokens[m] for m in self.modalities]
-        start = self.class_token.to(parts[0].dtype).expand(len(mask), 1, -1)
-        states = [torch.cat([start, *parts], dim=1)]
+        states = [prepended(self.class_token, torch.cat([tokens[m] for m in self.modalities], dim=1))]
         for layer in self.layers:
             states.append(layer(states[-1], src_key_padding_mask=~mask))
         return states
