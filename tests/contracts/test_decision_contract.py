@@ -173,6 +173,7 @@ def test_what_is_explained_are_shares_of_the_views(part: Part, kind: str) -> Non
 def test_one_view_leaves_nothing_to_learn(part: Part, kind: str) -> None:
     decide = cast(Decision, part(("b",), SHAPES[kind][0]))
     assert not decide.learns
+    assert not decide.explain()
     said = predictions(kind)["b"]
     whole = {"b": torch.ones(len(SUBSETS), dtype=torch.bool)}
     torch.testing.assert_close(decide({"b": said}, whole), said)

@@ -13,7 +13,7 @@ from weft.registry import register
 class MaximumDecision(Decision):
     """The largest probability that any view gives, for classes divided by their sum; of numbers the largest.
 
-    Reference: Kittler et al., On Combining Classifiers, IEEE TPAMI 20(3), 1998, section 3.2.
+    Reference: Kittler et al., On Combining Classifiers, IEEE TPAMI 20(3), 1998, section 3.
     """
 
     def combine(self, predictions: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:

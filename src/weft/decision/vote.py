@@ -20,7 +20,7 @@ class VoteDecision(Decision):
     an answer still says how sure it is. Labels are voted on one by one, yes from a probability of 0.5 on; of numbers
     the answer is the median, of two the mean.
 
-    Reference: Kittler et al., On Combining Classifiers, IEEE TPAMI 20(3), 1998, sections 3.4 and 3.5.
+    Reference: Kittler et al., On Combining Classifiers, IEEE TPAMI 20(3), 1998, section 3.
     """
 
     def combine(self, predictions: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:

@@ -50,7 +50,9 @@ class ViewWeights(nn.Module):
         return {view: power / total for view, power in powers.items()}
 
     def shares(self) -> dict[str, float]:
-        """{view: its share where all are present}."""
+        """{view: its share where all are present}; empty for a single view, which shares with nobody."""
+        if len(self.views) == 1:
+            return {}
         with torch.no_grad():
             everywhere = {view: torch.ones((), dtype=torch.bool, device=self._device) for view in self.views}
             return {view: float(share) for view, share in self(everywhere).items()}
