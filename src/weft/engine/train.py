@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -186,14 +187,13 @@ class Training:
             group["lr"] = group["base_lr"] * factor
         position.lr = self.optimizer.defaults["lr"] * factor
 
-        counts = _sum_counts(self.model, batches)
+        first, *others = batches
+        first_losses = self._losses(first)
+        counts = _sum_counts(self.model, batches) if others else _counts_of(first_losses)
         labelled = [task for task, count in counts.items() if count > 0]
         weights = self.balancing.weights(labelled, position.balancing)
         totals = dict.fromkeys(labelled, 0.0)
-        for batch in batches:
-            with autocast(self.device, position.precision):
-                outputs = self.model(batch)
-            losses = self.model.losses(outputs, batch)
+        for losses in chain([first_losses], map(self._losses, others)):
             objective = torch.zeros((), device=self.device)
             for task in labelled:
                 total, _ = losses[task]
@@ -222,6 +222,12 @@ class Training:
         position.step += 1
         position.step_in_epoch += 1
         position.num_samples += sum(len(batch) for batch in batches)
+
+    def _losses(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """{task: (sum, count)} of a batch."""
+        with autocast(self.device, self.position.precision):
+            outputs = self.model(batch)
+        return self.model.losses(outputs, batch)
 
     def _not_finite(self, batches: Sequence[Batch]) -> None:
         found = failures.culprits(self.model, batches, precision=self.position.precision)
@@ -354,6 +360,10 @@ def figure_to_choose_by(model: Model, figures: Mapping[str, Figures], best: str 
 def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
     while group := list(islice(batches, size)):
         yield group
+
+
+def _counts_of(losses: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
+    return {task: float(count) for task, (_, count) in losses.items()}
 
 
 def _sum_counts(model: Model, batches: Sequence[Batch]) -> dict[str, float]:
