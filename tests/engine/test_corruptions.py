@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as T
 
 from weft.engine.corruptions import SEVERITIES, corrupt
 
@@ -46,3 +47,16 @@ def test_a_shift_moves_right_by_its_share() -> None:
     row = torch.arange(50.0).expand(1, 1, 4, 50)
     shifted = corrupt(row, "shift", 2, unknown=None, seed=0)  # 5 % of 50 is 2.5, to the nearest even: 2 pixels
     assert shifted[0, 0, 0, :5].tolist() == [0, 0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("size", [(48, 64), (9, 7), (1, 5)])
+def test_a_blur_is_the_gaussian_one_of_torchvision(size: tuple[int, int]) -> None:
+    picture = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    shorter = min(size)
+    for severity, strength in enumerate(SEVERITIES["blur"], start=1):
+        reach = min(int(3 * strength * shorter), (shorter - 1) // 2)
+        sides, sigmas = [2 * reach + 1] * 2, [strength * shorter] * 2
+        expected = T.gaussian_blur(picture, sides, sigmas)
+        torch.testing.assert_close(
+            corrupt(picture, "blur", severity, unknown=None, seed=0), expected, rtol=0, atol=1e-6
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weft.metrics.bootstrap import draws, intervals
+from weft.metrics.bootstrap import draws, intervals, resampled
 from weft.types import Records
 
 
@@ -50,3 +50,23 @@ def test_a_figure_that_some_resamples_cannot_tell_keeps_its_interval() -> None:
 
     result = intervals(records, sometimes, number=200)["figure"]
     assert np.isfinite([result["low"], result["high"]]).all()
+
+
+@pytest.mark.parametrize("groups", [None, {"0": "a", "1": "a", "2": "a"}])
+def test_figures_of_sums_have_the_same_interval_without_copying_rows(groups: dict[str, str] | None) -> None:
+    random = np.random.default_rng(0)
+    right, all_of_them = random.integers(0, 50, (30, 4)), random.integers(50, 99, (30, 4))
+    records = Records([str(i) for i in range(30)], {"right": right, "all": all_of_them})
+
+    def shares(part: Records) -> dict[str, float]:
+        values = part.rows["right"].sum(0) / part.rows["all"].sum(0)
+        return {f"share/{number}": float(value) for number, value in enumerate(values)}
+
+    plain = intervals(records, shares, groups=groups, number=100)
+    assert intervals(records, shares, additive=True, groups=groups, number=100) == plain
+
+
+def test_sums_of_a_draw_count_a_sample_as_often_as_it_was_drawn() -> None:
+    records = Records(["a", "b", "c"], {"value": np.array([[1, 10], [2, 20], [3, 30]])})
+    (part,) = resampled(records, [np.array([2, 0, 2])], additive=True)
+    assert part.rows["value"].tolist() == [[7, 70]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from weft.model import Model
 from weft.tasks.base import Task
 from weft.types import Records
 
-#: Samples on which the modalities are corrupted, and resamples of a bootstrap for all modalities and for subsets.
-CORRUPTED_SAMPLES, RESAMPLES, SUBSET_RESAMPLES = 100, 1000, 200
+#: Samples that have their modalities corrupted, roughly; resamples of a bootstrap for all modalities and for subsets.
+CORRUPTED_SAMPLES, RESAMPLES, SUBSET_RESAMPLES = 48, 1000, 200
 
 
 def evaluate(
@@ -88,7 +89,7 @@ def evaluate(
         "modalities": list(kept),
         "full": scored.full,
         "groups": groups,
-        "corrupted_samples": 0 if quick else min(CORRUPTED_SAMPLES, scored.num_samples),
+        "corrupted_samples": scored.num_corrupted,
         "fusion": shares.summary(),
         "tasks": {
             name: {
@@ -159,6 +160,7 @@ def _task_result(
     main = task.main_figure
     badness = task.badness(records) if len(records) else np.zeros(0)
     confusion = records.totals.get("confusion")
+    reliability = task.reliability(records) if len(records) else None
     return {
         "type": loaded.experiment.tasks[name].type,
         "main_figure": main,
@@ -174,6 +176,7 @@ def _task_result(
                 "figures": intervals(
                     part,
                     task.figures,
+                    additive=task.additive,
                     groups=groups,
                     number=RESAMPLES if subset == scored.full else SUBSET_RESAMPLES,
                 ),
@@ -184,6 +187,7 @@ def _task_result(
         "corruptions": _corruption_result(name, task, scored),
         "subgroups": _subgroup_result(loaded.data, scored.split, records, task),
         "confusion": None if confusion is None else confusion.tolist(),
+        "reliability": None if reliability is None else asdict(reliability),
         "worst": [records.ids[index] for index in np.argsort(-badness, kind="stable")[:12]],
     }
 
@@ -206,7 +210,12 @@ def _subgroup_result(data: Data, split: str, records: Records, task: Task) -> di
         result[column] = {}
         for value, indices in sorted(members.items()):
             part = records.take(np.array(indices))
-            figure = intervals(part, lambda r: {"main": task.figures(r)[task.main_figure]}, number=SUBSET_RESAMPLES)
+            figure = intervals(
+                part,
+                lambda records: {"main": task.figures(records)[task.main_figure]},
+                additive=task.additive,
+                number=SUBSET_RESAMPLES,
+            )
             result[column][value] = {"count": len(part), **figure["main"]}
     return result
 

@@ -13,6 +13,7 @@ from weft.data.pipeline import Data, build_data
 from weft.engine import checkpoint as checkpoints
 from weft.engine.build import build_model, size_multiple
 from weft.engine.device import choose_device
+from weft.engine.memory import keep_freed_memory
 from weft.engine.run_folder import RunFolder
 from weft.errors import WeftError
 from weft.experiment import Experiment
@@ -62,6 +63,7 @@ def load_run(
     Raises:
         WeftError: no such run or checkpoint, or a damaged one.
     """
+    keep_freed_memory()
     folder = RunFolder(run, echo=echo)
     experiment = folder.experiment(overrides)
     facts = folder.read_json("facts.json")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, product
 
+import numpy as np
 import torch
 
 from weft.data.pipeline import Data
@@ -15,6 +17,7 @@ from weft.engine import inference as looking
 from weft.engine.corruptions import SEVERITIES, corrupt
 from weft.engine.precision import autocast
 from weft.experiment import Inference
+from weft.modalities.base import Modality
 from weft.model import Model, Outputs
 from weft.tasks.base import Task
 from weft.types import Batch, Prediction, Records
@@ -36,7 +39,9 @@ class Scored:
         records: {task: {subset: Records}}, subsets as `name_of` writes them.
         no_answer: {task: {subset: samples that could not be answered}}.
         losses: {task: mean loss} from the first subset.
-        corrupted: {(modality, corruption, severity): {task: Records}}; severity 0 is the clean one.
+        corrupted: {(modality, corruption, severity): {task: Records}} of some of the samples; severity 0 is the clean
+            one.
+        num_corrupted: how many samples these are.
     """
 
     split: str
@@ -46,6 +51,7 @@ class Scored:
     no_answer: dict[str, dict[str, int]] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     corrupted: dict[tuple[str, str, int], dict[str, Records]] = field(default_factory=dict)
+    num_corrupted: int = 0
     full: str = ""
 
     def figures(self, name: str, task: Task, subset: str | None = None) -> dict[str, float]:
@@ -99,53 +105,130 @@ def score(
         precision: fp32 or bf16.
         inference: what is averaged at test time.
         subsets: of the modalities, all of them first; by default only all.
-        corruption_limit: corrupt the modalities on the first so many samples of a fixed order; 0: not at all.
+        corruption_limit: corrupt the modalities on about so many samples, in batches spread over the split; 0: not at
+            all.
         observe: what else looks at the encoded batches; its time is not counted.
     """
     training = model.training
     model.eval()
     subsets = subsets or [tuple(model.encoders)]
     scored = Scored(split, full=name_of(subsets[0]))
-    parts: dict[str, dict[str, list[Records]]] = {task: {name_of(s): [] for s in subsets} for task in model.tasks}
-    spoilt: dict[tuple[str, str, int], dict[str, list[Records]]] = {}
-    scored.no_answer = {task: {name_of(subset): 0 for subset in subsets} for task in model.tasks}
-    sums = dict.fromkeys(model.tasks, 0.0)
-    counts = dict.fromkeys(model.tasks, 0.0)
+    tally = _Tally(model, subsets, precision=precision)
+    spoiled = spread(data.num_steps(split, training=False), data.counts[split]["samples"], corruption_limit)
     device = next(model.parameters()).device
     start = time.perf_counter()
-    for batch in data.batches(split, multiple=multiple):
+    for place, batch in enumerate(data.batches(split, multiple=multiple)):
         batch = batch.to(device)
         seen = looking.encode(
             model, batch, data.modalities, inference=inference, multiple=multiple, precision=precision
         )
-        for subset in subsets:
-            outputs = looking.decode(model, seen, precision=precision, keep=frozenset(subset))
-            answers = looking.combine(model, seen, outputs, batch.size)
-            _record(model, batch, answers, {task: parts[task][name_of(subset)] for task in model.tasks})
-            for task, prediction in answers.items():
-                scored.no_answer[task][name_of(subset)] += len(batch) - int(prediction.answered.sum())
-            if subset == subsets[0]:
-                _add_losses(model, batch, seen, outputs, sums, counts)
-                scored.seconds += time.perf_counter() - start
+        outputs = tally.answer(batch, seen, subsets[0])
+        plain = next((pair for pair in zip(seen, outputs, strict=True) if pair[0].look.batch is batch), None)
+        if plain is not None:  # losses are not defined on averages over looks
+            tally.add_losses(batch, plain[1])
+        scored.seconds += time.perf_counter() - start
+        for subset in subsets[1:]:
+            tally.answer(batch, seen, subset)
         if observe is not None:
             observe(batch, seen)
-        if scored.num_samples < corruption_limit:
-            _corrupt_and_record(model, data, batch, seen, precision, spoilt)
+        if plain is not None and place in spoiled:
+            tally.corrupt(batch, data.modalities, *plain)
+            scored.num_corrupted += len(batch)
         scored.num_samples += len(batch)
         start = time.perf_counter()
-    scored.records = {
-        task: {subset: Records.merge(records) for subset, records in by_subset.items()}
-        for task, by_subset in parts.items()
-    }
-    scored.corrupted = {
-        key: {task: Records.merge(records) for task, records in by_task.items()} for key, by_task in spoilt.items()
-    }
-    scored.losses = {task: sums[task] / counts[task] for task in sums if counts[task]}
+    tally.write(scored)
     model.train(training)
     return scored
 
 
-def _record(model: Model, batch: Batch, answers: Mapping[str, Prediction], parts: Mapping[str, list[Records]]) -> None:
+def spread(num_batches: int, num_samples: int, limit: int) -> frozenset[int]:
+    """Places of as many batches as about `limit` samples take, spread evenly: neighbours are often alike."""
+    number = min(num_batches, math.ceil(limit * num_batches / max(1, num_samples)))
+    return frozenset(np.linspace(0, num_batches - 1, number).round().astype(int).tolist())
+
+
+class _Tally:
+    """What a pass has found so far.
+
+    Args:
+        model: the network.
+        subsets: of the modalities.
+        precision: fp32 or bf16.
+    """
+
+    def __init__(self, model: Model, subsets: Sequence[Subset], *, precision: str) -> None:
+        self.model = model
+        self.precision = precision
+        names = [name_of(subset) for subset in subsets]
+        self.records: dict[str, dict[str, list[Records]]] = {task: {name: [] for name in names} for task in model.tasks}
+        self.no_answer = {task: dict.fromkeys(names, 0) for task in model.tasks}
+        self.sums, self.counts = dict.fromkeys(model.tasks, 0.0), dict.fromkeys(model.tasks, 0.0)
+        self.corrupted: dict[tuple[str, str, int], dict[str, list[Records]]] = {}
+
+    def answer(self, batch: Batch, seen: list[looking.Seen], subset: Subset) -> list[Outputs]:
+        """Answer from a subset of the modalities and record it; returns what the heads said of every look."""
+        outputs = looking.decode(self.model, seen, precision=self.precision, keep=frozenset(subset))
+        answers = looking.combine(self.model, seen, outputs, batch.size)
+        for task, records in _records(self.model, batch, answers).items():
+            self.records[task][name_of(subset)].append(records)
+        for task, prediction in answers.items():
+            self.no_answer[task][name_of(subset)] += len(batch) - int(prediction.answered.sum())
+        return outputs
+
+    def add_losses(self, batch: Batch, outputs: Outputs) -> None:
+        """Add the losses of a batch as it is."""
+        for name, (total, count) in self.model.losses(outputs, batch).items():
+            self.sums[name] += float(total)
+            self.counts[name] += float(count)
+
+    def corrupt(self, batch: Batch, modalities: Mapping[str, Modality], plain: looking.Seen, outputs: Outputs) -> None:
+        """Every corruption of every image-like modality, beside none; only the corrupted one is encoded again.
+
+        Args:
+            batch: the samples.
+            modalities: how they are read.
+            plain: the batch as it is, encoded.
+            outputs: what the heads say of it.
+        """
+        clean = _records(self.model, batch, looking.combine(self.model, [plain], [outputs], batch.size))
+        for modality, field_of in modalities.items():
+            if field_of.geometry.kind != "image" or not bool(batch.present[modality].any()):
+                continue
+            for kind, severity in product(SEVERITIES, (0, 1, 2, 3)):
+                records = clean
+                if severity:
+                    inputs = corrupt(
+                        batch.inputs[modality], kind, severity, unknown=field_of.geometry.unknown, seed=severity
+                    )
+                    spoiled = replace(batch, inputs={**batch.inputs, modality: inputs})
+                    records = _records(self.model, batch, self._answer_spoiled(spoiled, modality, plain))
+                parts = self.corrupted.setdefault((modality, kind, severity), {task: [] for task in self.model.tasks})
+                for task, part in records.items():
+                    parts[task].append(part)
+
+    def _answer_spoiled(self, spoiled: Batch, modality: str, plain: looking.Seen) -> dict[str, Prediction]:
+        with autocast(spoiled.inputs[modality].device, self.precision):
+            features = {**plain.features, modality: self.model.encode_one(modality, spoiled)}
+        seen = [replace(plain, features=features)]
+        return looking.answer(self.model, seen, spoiled.size, precision=self.precision)
+
+    def write(self, scored: Scored) -> None:
+        """Put together what was found."""
+        scored.records = {
+            task: {subset: Records.merge(parts) for subset, parts in by_subset.items()}
+            for task, by_subset in self.records.items()
+        }
+        scored.no_answer = self.no_answer
+        scored.losses = {task: self.sums[task] / self.counts[task] for task in self.sums if self.counts[task]}
+        scored.corrupted = {
+            key: {task: Records.merge(parts) for task, parts in by_task.items()}
+            for key, by_task in self.corrupted.items()
+        }
+
+
+def _records(model: Model, batch: Batch, answers: Mapping[str, Prediction]) -> dict[str, Records]:
+    """{task: Records} of the rows that are labelled and answered; a task without such a row is not in it."""
+    records = {}
     for name, prediction in answers.items():
         labelled = batch.labelled[name]
         rows = labelled & prediction.answered
@@ -154,54 +237,5 @@ def _record(model: Model, batch: Batch, answers: Mapping[str, Prediction], parts
             value, target = prediction.value, batch.targets[name]
             if len(ids) < len(batch):  # dense answers are large: no copy where all rows are scored
                 value, target = value[rows], target[rows[labelled]]
-            parts[name].append(model.tasks[name].records(value, target, ids))
-
-
-def _add_losses(
-    model: Model,
-    batch: Batch,
-    seen: Sequence[looking.Seen],
-    outputs: Sequence[Outputs],
-    sums: dict[str, float],
-    counts: dict[str, float],
-) -> None:
-    """Losses of the batch as it is; they are not defined on averages over looks."""
-    plain = next((said for one, said in zip(seen, outputs, strict=True) if one.look.batch is batch), None)
-    if plain is None:
-        return
-    for name, (total, count) in model.losses(plain, batch).items():
-        sums[name] += float(total)
-        counts[name] += float(count)
-
-
-def _corrupt_and_record(
-    model: Model,
-    data: Data,
-    batch: Batch,
-    seen: Sequence[looking.Seen],
-    precision: str,
-    spoilt: dict[tuple[str, str, int], dict[str, list[Records]]],
-) -> None:
-    """Every corruption of every image-like modality; only the corrupted one is encoded again."""
-    plain = next((one for one in seen if one.look.batch is batch), None)
-    if plain is None:
-        return
-    clean = looking.answer(model, [plain], batch.size, precision=precision)
-    for modality, field_of in data.modalities.items():
-        if field_of.geometry.kind != "image" or not bool(batch.present[modality].any()):
-            continue
-        for kind in SEVERITIES:
-            for severity in (0, 1, 2, 3):
-                answers = clean
-                if severity:
-                    inputs = corrupt(
-                        batch.inputs[modality], kind, severity, unknown=field_of.geometry.unknown, seed=severity
-                    )
-                    spoiled = replace(batch, inputs={**batch.inputs, modality: inputs})
-                    with autocast(inputs.device, precision):
-                        features = {**plain.features, modality: model.encode_one(modality, spoiled)}
-                    answers = looking.answer(
-                        model, [replace(plain, features=features)], batch.size, precision=precision
-                    )
-                by_task = spoilt.setdefault((modality, kind, severity), {task: [] for task in model.tasks})
-                _record(model, batch, answers, by_task)
+            records[name] = model.tasks[name].records(value, target, ids)
+    return records

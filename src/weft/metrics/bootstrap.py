@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ def intervals(
     records: Records,
     figures: Callable[[Records], dict[str, float]],
     *,
+    additive: bool = False,
     groups: Mapping[str, str] | None = None,
     number: int = 1000,
     seed: int = 0,
@@ -26,6 +27,7 @@ def intervals(
     Args:
         records: the samples.
         figures: the figures of records.
+        additive: they follow from the sums of the rows, see `Task.additive`.
         groups: {sample id: group}: whole groups are resampled; a sample without a group is one of its own.
         number: of resamples.
         seed: of the draws.
@@ -36,8 +38,8 @@ def intervals(
     drawn = np.full((number, len(values)), math.nan)
     if len(records):
         labels = [(groups or {}).get(sample, "") for sample in records.ids]
-        for row, index in enumerate(draws(labels, number, seed=seed)):
-            drawn[row] = list(figures(records.take(index)).values())
+        for row, part in enumerate(resampled(records, draws(labels, number, seed=seed), additive=additive)):
+            drawn[row] = list(figures(part).values())
     low, high = percentiles(drawn, LEVEL)
     return {
         name: {"value": value, "low": low[column], "high": high[column]}
@@ -69,6 +71,18 @@ def draws(groups: Sequence[str], num_resamples: int, *, seed: int) -> Iterator[n
     for _ in range(num_resamples):
         chosen = random.integers(0, len(units), len(units))
         yield chosen if len(units) == len(groups) else np.concatenate([units[unit] for unit in chosen])
+
+
+def resampled(records: Records, indices: Iterable[np.ndarray], *, additive: bool) -> Iterator[Records]:
+    """Records of each draw of `draws`; with `additive` one row that holds the sums, which is many times cheaper."""
+    if not additive:
+        yield from map(records.take, indices)
+        return
+    flat = {name: rows.reshape(len(rows), -1).astype(np.float64) for name, rows in records.rows.items()}
+    for index in indices:
+        times = np.bincount(index, minlength=len(records)).astype(np.float64)
+        sums = {name: times @ rows for name, rows in flat.items()}
+        yield Records(["sum"], {name: sums[name].reshape(1, *rows.shape[1:]) for name, rows in records.rows.items()})
 
 
 def percentiles(drawn: np.ndarray, level: float) -> tuple[list[float], list[float]]:

@@ -33,6 +33,8 @@ class Task(nn.Module, ABC):
         heads: {view: head}.
         main_figure: the figure that a checkpoint is chosen by, one of those `figures` returns.
         higher_is_better: {figure name: whether larger is better}, by the part of the name before "/".
+        additive: whether `figures` follow from the sums of the rows over the samples, none of which is NaN: then
+            resampling adds rows instead of copying them.
         tables: files that `write` appends a row to for every sample; each run of answers begins them anew.
     """
 
@@ -41,6 +43,7 @@ class Task(nn.Module, ABC):
     answer: Answer
     main_figure: str
     higher_is_better: ClassVar[Mapping[str, bool]]
+    additive: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ()
     field: Field
     heads: nn.ModuleDict

@@ -63,6 +63,7 @@ class PixelRegression(Task):
         "delta_1.25^2": True,
         "delta_1.25^3": True,
     }
+    additive: ClassVar[bool] = True
     field: PixelValues
 
     def __init__(

@@ -53,6 +53,7 @@ class Segmentation(Task):
         "IoU": True,
         "ECE": False,
     }
+    additive: ClassVar[bool] = True
     field: LabelMap
 
     def __init__(
