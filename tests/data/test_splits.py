@@ -261,6 +261,6 @@ def test_a_hundred_thousand_samples_of_thirty_thousand_patients_are_stratified_i
     random = np.random.default_rng(0)
     labels = [f"c{label}" for label in random.integers(0, 15, 100_000)]
     manifest = labelled(labels, [f"p{patient}" for patient in random.integers(0, 30_000, 100_000)])
-    start = time.perf_counter()
+    start = time.process_time()
     with_validation(manifest, Validation(folds=5, **STRATIFIED), group=None, seed=0)
-    assert time.perf_counter() - start < 5  # 0.6 s where nothing else runs
+    assert time.process_time() - start < 5  # 0.6 s

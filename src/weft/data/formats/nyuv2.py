@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,9 @@ from weft.data.listing import absent_notes, by_stem, column_of, folder, read_nam
 from weft.data.manifest import SPLITS, Column, Manifest
 from weft.data.nyuv2_classes import Classes, read_classes, read_mapping
 from weft.data.nyuv2_mat import LabelledMat, split_numbers
+from weft.data.nyuv2_questions import asked
 from weft.errors import DataFault
-from weft.registry import register
+from weft.registry import Range, register
 
 #: Value of pixels without a label in the small files, and in the arrays made of the .mat.
 IGNORE = 255
@@ -35,7 +36,17 @@ class NyuV2:
     one split. Numbers follow scenes and the official split divides no scene, so a run holds whole scenes, often
     several.
 
-    Reference: Silberman et al., ECCV 2012; 40 classes: Gupta et al., CVPR 2013; 13: Couprie et al., ICLR 2013.
+    With `answers`, rows are questions about the frames (DAQUAR), from `questions_train.csv` and `questions_test.csv`
+    with the columns image, question and answer. As is usual for answering by classification, the classes are the most
+    frequent answers of the training split, a whole answer each; an answer that lists things is a set. Training
+    questions with a rarer answer are left out; elsewhere they have the class "(another answer)", which is in no
+    training sample, so that they count as wrong. Columns besides those above: `question`, `answer`, `asks` (number,
+    colour or thing, for subgroups) and `picture`, the group. A validation part cut from the training split has no rare
+    answers, so its figures are higher.
+
+    Reference: Silberman et al., ECCV 2012; 40 classes: Gupta et al., CVPR 2013; 13: Couprie et al., ICLR 2013;
+    questions: Malinowski and Fritz, NeurIPS 2014, arXiv:1410.0210; as classes: Ren et al., NeurIPS 2015,
+    arXiv:1505.02074.
 
     Args:
         root: the folder that holds the files.
@@ -44,6 +55,7 @@ class NyuV2:
         mapping: with `file`, the mapping of its 894 classes to 40: `classMapping40.mat` (mapClass, className), or a CSV
             file with the columns label (from 1), class (from 0, empty: ignored) and name.
         metres_per_unit: metres of one unit of the depth files; the .mat holds metres.
+        answers: so many of the most frequent answers are the classes of the questions; by default rows are frames.
     """
 
     def __init__(
@@ -54,21 +66,24 @@ class NyuV2:
         classes: Literal[13, 39] = 39,
         mapping: str | None = None,
         metres_per_unit: float = 1 / 25.5,
+        answers: Annotated[int, Range(2)] | None = None,
     ) -> None:
         self.root = root
         self.file = file
         self.num_classes = classes
         self.mapping = mapping
         self.metres_per_unit = metres_per_unit
+        self.answers = answers
 
     def manifest(self) -> Manifest:
-        """All frames, in the order of their numbers.
+        """All frames in the order of their numbers, or all questions about them.
 
         Raises:
             DataFault: a file or folder is missing or not as described.
         """
         root = folder(self.root)
-        return self._of_files(root) if self.file is None else self._of_mat(root, self.file)
+        frames = self._of_files(root) if self.file is None else self._of_mat(root, self.file)
+        return frames if self.answers is None else asked(frames, self.answers)
 
     def _of_files(self, root: Path) -> Manifest:
         classes = read_classes(root / "classes.csv")
