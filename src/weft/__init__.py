@@ -24,6 +24,7 @@ _PUBLIC = {
     "build_model": "weft.engine.build",
     "check": "weft.engine.check",
     "compare": "weft.engine.reporting",
+    "crossvalidate": "weft.engine.crossvalidate",
     "evaluate": "weft.engine.evaluate",
     "load_experiment": "weft.config",
     "load_run": "weft.engine.loading",

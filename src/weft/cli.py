@@ -146,6 +146,41 @@ def train(file: Path, overrides: tuple[str, ...], resume: str | None, quiet: boo
     click.echo(f"{run}\nNext: weft evaluate {run}" if not quiet else str(run))
 
 
+@commands.command(short_help="Train and score every fold of an experiment.")
+@_FILE
+@_OVERRIDES
+@click.option("--folds", default=5, show_default=True, type=click.IntRange(2), help="Parts that take turns.")
+@click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Divisions into folds.")
+@click.option(
+    "--inner",
+    default=0.1,
+    show_default=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the samples outside a fold that chooses its checkpoint, where no val does; 0: take the last.",
+)
+@click.option("--with-val", is_flag=True, help="Divide val together with train.")
+@_QUIET
+def crossvalidate(
+    file: Path, overrides: tuple[str, ...], folds: int, repeats: int, inner: float, with_val: bool, quiet: bool
+) -> None:
+    """Train once for every fold and score it; folds are cut as data.validation says. What is done is not done again.
+
+    \b
+    Examples:
+      weft crossvalidate my.yaml data.validation.by=stratified data.validation.stratify=label
+      weft crossvalidate my.yaml --folds 5 --repeats 2 --with-val
+    """
+    from weft.config import load_experiment
+
+    experiment = load_experiment(file, overrides)
+    from weft.engine import crossvalidate as crossvalidation
+
+    result = crossvalidation.crossvalidate(
+        experiment, folds=folds, repeats=repeats, inner=inner, with_val=with_val, progress=not quiet
+    )
+    click.echo(f"Next: weft compare OTHER {result['folder']}" if not quiet else result["folder"])
+
+
 @commands.command(short_help="Score a run, from every subset of its modalities.")
 @_RUN
 @_OVERRIDES

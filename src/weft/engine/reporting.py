@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from weft.engine.predict import Predictor
 from weft.report import page
-from weft.report.bootstrap import Scored
 from weft.report.compare import Comparison, write_comparison
+from weft.report.folds import read_folds, run_of, tests_over_folds, write_tests
 from weft.tasks.base import Task
 
 
@@ -27,10 +28,12 @@ def write_report(run: Path | str) -> Path:
 
 
 def compare(runs: Sequence[Path | str], *, out: Path | str | None = None) -> Comparison:
-    """Set evaluated runs beside the first of them.
+    """Set evaluated runs, or cross-validations, beside the first of them.
+
+    Cross-validations are also tested over their folds (corrected resampled t-test), and sample by sample (McNemar).
 
     Args:
-        runs: two or more run folders.
+        runs: two or more run folders, or folders of cross-validations.
         out: the HTML page to write, with tables beside it; by default `comparison/index.html` beside the first run.
 
     Raises:
@@ -39,10 +42,15 @@ def compare(runs: Sequence[Path | str], *, out: Path | str | None = None) -> Com
     folders = [Path(run) for run in runs]
     written = Path(out) if out is not None else folders[0].parent / "comparison" / "index.html"
     written.parent.mkdir(parents=True, exist_ok=True)
-    return write_comparison(folders, written, load_tasks=tasks_of)
+    compared = write_comparison(folders, written, load_tasks=tasks_of)
+    if not all(map(read_folds, folders)):
+        return compared
+    tests = tests_over_folds(folders, tasks_of(folders[0]))
+    table, text = write_tests(tests, folders, written.with_name(f"{written.stem}-tests.csv"))
+    return replace(compared, tables=(*compared.tables, table), text=f"{compared.text}\n\n{text}")
 
 
-def tasks_of(run: Path) -> Mapping[str, Scored]:
-    """{task: its figures from records} of a run; no data is opened."""
-    model = Predictor(run, device="cpu").loaded.model
+def tasks_of(run: Path) -> Mapping[str, Task]:
+    """{task: its figures from records} of a run, or of the first fold of a cross-validation; no data is opened."""
+    model = Predictor(run_of(run), device="cpu").loaded.model
     return {name: task for name, task in model.tasks.items() if isinstance(task, Task)}

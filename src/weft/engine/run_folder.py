@@ -36,17 +36,25 @@ class RunFolder:
             )
 
     @classmethod
-    def create(cls, experiment: Experiment, *, echo: bool) -> RunFolder:
-        """A new folder below the experiment's `train.output`, named by the time."""
+    def create(cls, experiment: Experiment, *, echo: bool, path: Path | None = None) -> RunFolder:
+        """A new folder: `path`, or by default one below the experiment's `train.output`, named by the time."""
+        begun = path is not None  # such a folder may be there from a start that was killed at once
+        path = path or cls._named_by_time(experiment)
+        path.mkdir(parents=True, exist_ok=begun)
+        temporary = path / "experiment.yaml.new"
+        temporary.write_text(to_yaml(experiment), encoding="utf-8")
+        os.replace(temporary, path / "experiment.yaml")
+        return cls(path, echo=echo)
+
+    @staticmethod
+    def _named_by_time(experiment: Experiment) -> Path:
         parent = Path(experiment.train.output) / experiment.name
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         path, attempt = parent / stamp, 1
         while path.exists():  # two runs within one second
             attempt += 1
             path = parent / f"{stamp}-{attempt}"
-        path.mkdir(parents=True)
-        (path / "experiment.yaml").write_text(to_yaml(experiment), encoding="utf-8")
-        return cls(path, echo=echo)
+        return path
 
     def experiment(self, overrides: Sequence[str] = ()) -> Experiment:
         """The experiment as it was run, with overrides (another `data.root`, say)."""
