@@ -92,6 +92,8 @@ class DataConfig:
         cache: keep decoded samples.
         workers: processes that read and decode; by default chosen from the number of cores.
         limit: use only the first so many samples of every split.
+        neighbours: so many training batches are sorted by the length of their texts or sounds and cut anew, so that a
+            batch is padded little; 0: batches stay as they were shuffled.
     """
 
     format: Annotated[Part, "format"]
@@ -107,6 +109,7 @@ class DataConfig:
     cache: Cache = field(default_factory=Cache)
     workers: Annotated[int, Range(0)] | None = None
     limit: Count | None = None
+    neighbours: Annotated[int, Range(0)] = 32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,10 +133,10 @@ def _files(manifest: Manifest, column: str) -> list[tuple[int, Path, object]]:
             continue
         try:
             path = manifest.resolve(cell)
-        except BadCell:
+            if isinstance(path, Path) and path.is_file() and path.stat().st_size:  # empty files are another fault
+                files.append((index, path, None))
+        except (BadCell, OSError):  # not a path that may be read, or no path at all: a text
             continue
-        if isinstance(path, Path) and path.is_file() and path.stat().st_size:  # empty files are another fault
-            files.append((index, path, None))
     return files
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from weft.data import geometry
 from weft.data.cache import open_cache
 from weft.data.checks import (
     check_columns,
@@ -29,6 +28,7 @@ from weft.data.fit import Fitter
 from weft.data.leaks import check_leaks
 from weft.data.loader import BatchReader, Loader, Request, auto_workers
 from weft.data.manifest import Manifest
+from weft.data.order import TrainingOrder
 from weft.data.splits import with_validation
 from weft.errors import DataFault
 from weft.experiment import DataConfig, Experiment
@@ -87,20 +87,22 @@ class Data:
         self._loader = loader
         self._config = config
         self._batch_size = batch_size
+        self._order = TrainingOrder(reader, batch_size=batch_size, neighbours=config.neighbours)
         self._bad: set[tuple[str, str]] = set()
 
     def num_steps(self, split: str, *, training: bool) -> int:
         """Batches of a split in an epoch."""
-        return len(self._starts(split, training=training))
+        num_samples = len(self._split_rows(split))
+        return self._order.num_batches(num_samples) if training else -(-num_samples // self._batch_size)
 
     def batches(
         self, split: str, *, epoch: int = 0, training: bool = False, start_step: int = 0, multiple: int = 1
     ) -> Iterator[Batch]:
         """The batches of a split, made ahead of their use.
 
-        In training the order is a function of (seed, epoch), what is random in a sample of (seed, epoch, its id), and a
-        last batch of a single sample is left out, since BatchNorm cannot learn from one. Otherwise all samples come,
-        in order, with nothing random.
+        In training the order is a function of (seed, epoch), see `TrainingOrder`, what is random in a sample of (seed,
+        epoch, its id), and a batch of a single sample is left out, since BatchNorm cannot learn from one. Otherwise all
+        samples come, in order, with nothing random.
 
         Args:
             split: train, val, test or another.
@@ -113,16 +115,14 @@ class Data:
             DataFault: a sample cannot be used, or more of them than `max_bad` allows.
             ResourceFault: a worker process was killed.
         """
-        rows = self._split_rows(split)
+        rows, size = self._split_rows(split), self._batch_size
         if training:
-            rows = geometry.generator(self._reader.seed, epoch, split, "order").permutation(rows)
-        requests = _requests(
-            rows,
-            self._starts(split, training=training)[start_step:],
-            batch_size=self._batch_size,
-            epoch=epoch if training else None,
-            multiple=multiple,
-        )
+            groups = self._order.batches(rows, split, epoch=epoch, start=start_step)
+        else:
+            groups = (rows[first : first + size] for first in range(start_step * size, len(rows), size))
+        smallest = min(2, size, len(rows)) if training else 1
+        when = epoch if training else None
+        requests = (Request(tuple(Key(int(row), when) for row in group), multiple, smallest) for group in groups)
         with closing(self._loader.run(requests)) as answers:
             for loaded in answers:
                 for dropped in loaded.dropped:
@@ -203,13 +203,6 @@ class Data:
             raise DataFault(f"there is no split {split!r}; there are {', '.join(self._rows)}", code="no-split")
         return self._rows[split]
 
-    def _starts(self, split: str, *, training: bool) -> range:
-        """Where each batch of a split begins."""
-        num_samples = len(self._split_rows(split))
-        if training and self._batch_size > 1 and num_samples > 1 and num_samples % self._batch_size == 1:
-            num_samples -= 1
-        return range(0, num_samples, self._batch_size)
-
     def _drop(self, dropped: Dropped) -> None:
         """Take note of a sample that cannot be used; stop where that is not allowed."""
         where = f"sample {dropped.id} of {dropped.split}, column {dropped.column!r}: {dropped.reason}"
@@ -228,15 +221,6 @@ class Data:
                 f"max_bad: {self._config.max_bad:g} allows; the last is {where}. `weft data` lists them all",
                 code="too-many-bad",
             )
-
-
-def _requests(
-    rows: np.ndarray, starts: range, *, batch_size: int, epoch: int | None, multiple: int
-) -> Iterator[Request]:
-    """The requests for the batches that begin at `starts`; in training none for a batch of which drops leave one."""
-    smallest = 1 if epoch is None else min(2, batch_size, len(rows))
-    for start in starts:
-        yield Request(tuple(Key(int(row), epoch) for row in rows[start : start + batch_size]), multiple, smallest)
 
 
 def build_data(

@@ -25,6 +25,7 @@ class Encoder(nn.Module, ABC):
         spec: what `forward` returns, known at construction.
         input_spec: what it wants of its input.
         lr_factor: factor on the learning rate of its parameters.
+        notes: what is worth logging of how it was built.
     """
 
     reads: ClassVar[str]
@@ -32,6 +33,7 @@ class Encoder(nn.Module, ABC):
     spec: FeatureSpec
     input_spec: InputSpec = InputSpec()
     lr_factor: float = 1.0
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def brings(cls, options: Mapping[str, Any]) -> Facts:
