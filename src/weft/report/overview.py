@@ -8,6 +8,7 @@ from typing import Any
 
 from weft.report import numbers
 from weft.report.run import Evaluation, Run
+from weft.schema import shipped
 
 
 @dataclass(frozen=True)
@@ -142,14 +143,25 @@ def _model(run: Run) -> tuple[tuple[Box, ...], tuple[Box, ...], tuple[Box, ...]]
         hidden = f", hidden in {100 * dropout:g}{numbers.SPACE}% of training samples" if dropout else ""
         inputs.append(Box(name, detail + hidden, size(f"encoders.{name}")))
     middle = [Box(part_words(experiment.get("fusion") or "none"), "fusion", size("fusion"))]
-    if len(experiment.get("over") or ()) > 1:
-        middle.append(Box(part_words(experiment.get("decision") or "mean"), "decision", size("decision")))
+    if _decides(experiment):
+        learned = sum(number for part, number in parameters.items() if part.startswith("decisions."))
+        rule = part_words(experiment.get("decision") or "mean")
+        middle.append(Box(rule, "decision", numbers.large(learned) if learned else ""))
     outputs = []
     for name, task in (experiment.get("tasks") or {}).items():
         task = task or {}
         parts = [part_words(task.get("type", name)), *(part_words(task[k]) for k in ("decoder", "loss") if task.get(k))]
         outputs.append(Box(name, " · ".join(parts), size(f"tasks.{name}")))
     return tuple(inputs), tuple(middle), tuple(outputs)
+
+
+def _decides(experiment: Mapping[str, Any]) -> bool:
+    """Whether a task reads several views, so that a decision rule combines their answers."""
+    fusion = experiment.get("fusion") or "none"
+    name = str(fusion.get("type")) if isinstance(fusion, Mapping) else str(fusion)
+    fused = shipped()["$defs"].get(f"fusion.{name}", {}).get("x-gives_fused", True)
+    default = experiment.get("over") or (("fused",) if fused else experiment.get("modalities") or ())
+    return any(len((task or {}).get("over") or default) > 1 for task in (experiment.get("tasks") or {}).values())
 
 
 def _settings(run: Run) -> tuple[tuple[str, str], ...]:

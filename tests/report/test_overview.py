@@ -1,0 +1,47 @@
+"""What the report says of the model's parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.report.fake_run import make_run
+from weft.report.overview import overview
+from weft.report.run import read_run
+
+
+def boxes(folder: Path, **changes: Any) -> dict[str, tuple[str, str]]:
+    """{detail: (title, parameters)} of what stands between inputs and tasks."""
+    run = make_run(folder / "run", num_samples=4, evaluated=False)
+    experiment = yaml.safe_load((run / "experiment.yaml").read_text())
+    (run / "experiment.yaml").write_text(yaml.safe_dump({**experiment, **changes}))
+    summary = json.loads((run / "summary.json").read_text())
+    summary["parameters"] |= {"decisions.rooms": 3, "decisions.scene": 2}
+    (run / "summary.json").write_text(json.dumps(summary))
+    return {box.detail: (box.title, box.parameters) for box in overview(read_run(run)).middle}
+
+
+def test_a_feature_level_fusion_has_no_decision(tmp_path: Path) -> None:
+    assert set(boxes(tmp_path)) == {"fusion"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"over": ["fused", "image", "depth"]},
+        {"fusion": {"type": "none"}},
+        {"fusion": "none"},
+        {"tasks": {"rooms": {"type": "segmentation", "over": ["fused", "image"]}}},
+    ],
+    ids=["hybrid", "decision level", "decision level by name", "one task"],
+)
+def test_a_decision_is_shown_where_a_task_reads_several_views(changes: dict[str, Any], tmp_path: Path) -> None:
+    assert boxes(tmp_path, decision={"type": "linear"}, **changes)["decision"] == ("linear", "5")
+
+
+def test_a_fusion_of_the_users_own_is_taken_to_fuse(tmp_path: Path) -> None:
+    assert set(boxes(tmp_path, fusion={"type": "mine"})) == {"fusion"}
