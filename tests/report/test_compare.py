@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.fake_run import EVIL, FORMULA, TASKS, make_run
+from tests.report.fake_run import EVIL, FORMULA, TASKS, AccuracyScores, make_run
 from tests.report.test_report import parsed, text_of
 from weft.errors import WeftError
 from weft.report import Comparison, write_comparison
 from weft.report.bootstrap import Scored, paired_differences
 from weft.report.compare import differing_settings
+from weft.report.pairs import task_rows
 from weft.report.run import read_evaluation, read_run
+from weft.types import Records
 
 
 def load(_: Path) -> Mapping[str, Scored]:
@@ -154,3 +156,89 @@ def test_runs_scored_on_different_splits_are_refused(tmp_path: Path, runs: tuple
 def test_one_run_is_refused(tmp_path: Path, runs: tuple[Path, Path]) -> None:
     with pytest.raises(WeftError, match="takes 2 to 26"):
         write_comparison(runs[:1], tmp_path / "c.html", load_tasks=load)
+
+
+MANY = {
+    "text alone": (("depth",), 0.0),
+    "image alone": (("image",), 0.0),
+    "weighted": (("image", "depth"), 0.0),
+    "concat": (("image", "depth"), 0.0),
+    "decision": (("image", "depth"), -0.05),
+    "hybrid": (("image", "depth"), 0.02),
+    "transformer": (("image", "depth"), 0.1),
+}
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """Seven runs of one task, one of them clearly the best."""
+    folder = tmp_path_factory.mktemp("many")
+    runs = [
+        make_run(folder / name, modalities=given, tasks=("scene",), num_samples=120, skill=skill, name=name)
+        for name, (given, skill) in MANY.items()
+    ]
+    return write_comparison(runs, folder / "c.html", load_tasks=load)
+
+
+def test_of_many_runs_the_best_is_named_with_those_that_keep_up(many: Comparison) -> None:
+    page = many.page.read_text(encoding="utf-8")
+    assert parsed(page).open == []
+    text = text_of(page)
+    found = re.search(r"On scene, transformer leads with ([\d.]+) % accuracy, better than (.*?) beyond noise", text)
+    assert found
+    assert "text alone" in found[2]
+    assert "image alone" in found[2]
+    assert len(re.findall(r"On scene, ", text)) == 1
+
+
+def test_many_runs_stand_in_the_order_of_their_figure(many: Comparison) -> None:
+    page = many.page.read_text(encoding="utf-8")
+    table = page.split('class="sortable standings"')[1].split("</table>")[0]
+    values = [float(value) for value in re.findall(r'data-sort="[\d.]+"><b>([\d.]+)</b>', table)]
+    assert len(values) == 7
+    assert values == sorted(values, reverse=True)
+    assert table.index("transformer") < table.index("text alone")
+
+
+def test_each_run_stands_against_each_and_the_signs_agree(many: Comparison, tmp_path: Path) -> None:
+    evaluations = {
+        letter: read_evaluation(many.page.parent / name / "evaluation/test")
+        for letter, name in zip("ABCDEFG", MANY, strict=True)
+    }
+    found = task_rows("scene", evaluations, dict.fromkeys(evaluations, TASKS)).against
+    assert len(found) == 7 * 6
+    for (one, other), change in found.items():
+        back = found[other, one]
+        assert change.difference.value == pytest.approx(-back.difference.value)
+        assert change.difference.interval.low == pytest.approx(-back.difference.interval.high)
+    expected = paired_differences(
+        TASKS["scene"],
+        evaluations["C"].records("scene", "image+depth"),
+        evaluations["G"].records("scene", "image+depth"),
+        groups={},
+    )["accuracy"]
+    assert found["G", "C"].difference == expected
+    assert found["G", "C"].conclusion == "better"
+
+
+def test_many_runs_have_a_line_each_in_the_terminal(many: Comparison) -> None:
+    lines = many.text.split("\n\n")[1].splitlines()
+    assert lines[0].split() == ["task", "modalities", "figure", "run", "value", "less", "A"]
+    assert max(map(len, lines)) < 100
+    assert len([line for line in lines if "all it has" in line]) == 7
+
+
+class Stricter(AccuracyScores):
+    """A run's own way to score: as one with a threshold of its own would."""
+
+    def figures(self, records: Records) -> dict[str, float]:
+        return {name: value / 2 for name, value in super().figures(records).items()}
+
+
+def test_every_run_is_scored_by_its_own_task(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, num_samples=20, tasks=("scene",)) for name in ("same", "stricter")]
+    own = {runs[0]: {"scene": AccuracyScores()}, runs[1]: {"scene": Stricter()}}
+    found = write_comparison(runs, tmp_path / "c.html", load_tasks=lambda run: own[run])
+    row = next(row for row in rows_of(found) if row["run"] == "B" and row["figure"] == "accuracy")
+    mean = AccuracyScores().figures(read_evaluation(runs[0] / "evaluation/test").records("scene", "image+depth"))
+    assert float(row["difference_from_A"]) == pytest.approx(-mean["accuracy"] / 2)

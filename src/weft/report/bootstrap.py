@@ -47,6 +47,67 @@ class Difference:
         return self.interval.has_range and (self.interval.low > 0 or self.interval.high < 0)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The figures of some samples and of their resamples, the same samples for everyone who draws from the same ids.
+
+    Attributes:
+        figures: the names of the F figures.
+        values: (F,) over the samples.
+        resamples: (R, F) over each resample.
+        count: of the samples.
+    """
+
+    figures: tuple[str, ...]
+    values: np.ndarray
+    resamples: np.ndarray
+    count: int
+
+    @classmethod
+    def of(
+        cls, task: Scored, records: Records, *, groups: Mapping[str, str], num_resamples: int = 1000, seed: int = 0
+    ) -> Drawn:
+        """Score records and their resamples.
+
+        Args:
+            task: gives the figures of records.
+            records: one sample or more.
+            groups: {sample id: group}: whole groups are resampled where it is not empty; a sample without a group is
+                one of its own.
+            num_resamples: drawn with replacement.
+            seed: of the draws.
+        """
+        found = task.figures(records)
+        resamples = np.full((num_resamples, len(found)), math.nan)
+        labels = [groups.get(sample, "") for sample in records.ids]
+        for row, index in enumerate(draws(labels, num_resamples, seed=seed)):
+            resamples[row] = list(task.figures(records.take(index)).values())
+        return cls(tuple(found), np.array(list(found.values())), resamples, len(records))
+
+
+def difference(first: Drawn, second: Drawn, *, level: float = 0.95) -> dict[str, Difference]:
+    """{figure: second − first} with its percentile interval, of the figures that both have.
+
+    Args:
+        first, second: drawn from the same samples in the same order, with the same groups and seed.
+        level: share of the resamples within the interval.
+
+    Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
+    """
+    both = [name for name in first.figures if name in second.figures]
+    ours, theirs = ([drawn.figures.index(name) for name in both] for drawn in (first, second))
+    low, high = percentiles(second.resamples[:, theirs] - first.resamples[:, ours], level)
+    return {
+        name: Difference(
+            float(first.values[a]),
+            float(second.values[b]),
+            Interval(float(second.values[b] - first.values[a]), low[column], high[column]),
+            first.count,
+        )
+        for column, (name, a, b) in enumerate(zip(both, ours, theirs, strict=True))
+    }
+
+
 def paired_differences(
     task: Scored,
     first: Records,
@@ -67,25 +128,11 @@ def paired_differences(
         num_resamples: drawn with replacement.
         level: share of the resamples within the interval.
         seed: of the draws.
-
-    Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
     """
     first, second = align(first, second)
     if not len(first):
         return {}
-    of_first, of_second = task.figures(first), task.figures(second)
-    names = [name for name in of_first if name in of_second]
-    drawn = np.full((num_resamples, len(names)), math.nan)
-    for row, index in enumerate(draws([groups.get(sample, "") for sample in first.ids], num_resamples, seed=seed)):
-        a, b = task.figures(first.take(index)), task.figures(second.take(index))
-        drawn[row] = [b[name] - a[name] for name in names]
-    low, high = percentiles(drawn, level)
-    return {
-        name: Difference(
-            of_first[name],
-            of_second[name],
-            Interval(of_second[name] - of_first[name], low[column], high[column]),
-            len(first),
-        )
-        for column, name in enumerate(names)
-    }
+    drawn = [
+        Drawn.of(task, records, groups=groups, num_resamples=num_resamples, seed=seed) for records in (first, second)
+    ]
+    return difference(*drawn, level=level)

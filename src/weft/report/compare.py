@@ -17,6 +17,7 @@ from weft.report.page import created
 from weft.report.pairs import Row, TaskRows, task_rows
 from weft.report.render import render, write_whole
 from weft.report.run import Evaluation, Run, read_run
+from weft.report.standings import MAX_TOLD, sentences, standings_of
 from weft.report.svg import Series, line_chart
 from weft.report.tables import Cell, text_table, write_csv
 from weft.report.training import figure_columns, values
@@ -76,7 +77,8 @@ def write_comparison(runs: Sequence[Path], out: Path, *, load_tasks: LoadTasks) 
                 "costs": _costs(read, evaluations),
                 "settings": settings,
                 "tasks": tasks,
-                "sentences": _sentences(tasks, labels(read)),
+                "sentences": sentences(tasks, labels(read)),
+                "standings": {task.name: standings_of(task) for task in tasks},
                 "curves": _curves(read),
                 "first": ascii_uppercase[0],
                 "grouped": bool(next(iter(evaluations.values())).groups),
@@ -148,28 +150,6 @@ def _costs(runs: Mapping[str, Run], evaluations: Mapping[str, Evaluation]) -> di
     return table
 
 
-def _main_rows(tasks: Sequence[TaskRows]) -> list[Row]:
-    """The row of the main figure of every task."""
-    return [row for task in tasks for row in task.figures if row.style.title == task.main.title]
-
-
-def _sentences(tasks: Sequence[TaskRows], names: Mapping[str, str]) -> list[str]:
-    sentences = []
-    for row in _main_rows(tasks):
-        for letter, change in row.changes.items():
-            size = numbers.amount(abs(change.difference.value), row.style)
-            unit = row.style.difference_unit
-            size += numbers.SPACE + unit if unit else ""
-            verdict = {
-                "within noise": f"cannot be told from {names['A']} ({change.text}, {change.span})",
-                "better": f"is better than {names['A']} by {size} ({change.span})",
-                "worse": f"is worse than {names['A']} by {size} ({change.span})",
-            }.get(change.conclusion, "cannot be compared")
-            value, base = (numbers.full(row.values[x].value, row.style) for x in (letter, "A"))
-            sentences.append(f"On {row.task}, {names[letter]} {verdict}: {row.style.title} {value} against {base}.")
-    return sentences
-
-
 def _curves(runs: Mapping[str, Run]) -> list[Curve]:
     """Validation figures and losses, a line per run."""
     columns: dict[str, None] = {}
@@ -220,16 +200,33 @@ def _write_tables(
 
 
 def _text(runs: Mapping[str, Run], tasks: Sequence[TaskRows]) -> str:
-    """The main figures by task and by subset, for a terminal."""
+    """The main figures by task and subset, for a terminal: a column for each of few runs, a line for each of many."""
+    rows = [*(task.main_row for task in tasks), *(row for task in tasks for row in task.subsets)]
+    table = _columns(runs, rows) if len(runs) <= MAX_TOLD else _lines(rows)
+    names = [f"{letter}  {name}  {runs[letter].folder}" for letter, name in labels(runs).items()]
+    return "\n".join([*names, "", table])
+
+
+def _columns(runs: Mapping[str, Run], rows: Sequence[Row]) -> str:
     others = list(runs)[1:]
     header = ["task", "modalities", "figure", *runs, *(f"{letter} − A" for letter in others)]
-    rows = []
-    for row in [*_main_rows(tasks), *(row for task in tasks for row in task.subsets)]:
+    lines = []
+    for row in rows:
         cells = [row.task, row.subset, row.style.heading]
         cells += [numbers.amount(row.values[x].value, row.style) if x in row.values else "–" for x in runs]
-        for letter in others:
-            change = row.changes.get(letter)
-            cells.append(f"{change.text} ({change.span}) {change.conclusion}" if change and change.known else "–")
-        rows.append(cells)
-    names = [f"{letter}  {name}  {runs[letter].folder}" for letter, name in labels(runs).items()]
-    return "\n".join([*names, "", text_table(header, rows, num_left=3)])
+        lines.append([*cells, *(_change(row, letter) for letter in others)])
+    return text_table(header, lines, num_left=3)
+
+
+def _lines(rows: Sequence[Row]) -> str:
+    lines = [
+        [row.task, row.subset, row.style.heading, letter, numbers.amount(value.value, row.style), _change(row, letter)]
+        for row in rows
+        for letter, value in row.values.items()
+    ]
+    return text_table(["task", "modalities", "figure", "run", "value", "less A"], lines, num_left=4)
+
+
+def _change(row: Row, letter: str) -> str:
+    change = row.changes.get(letter)
+    return f"{change.text} ({change.span}) {change.conclusion}" if change and change.known else "–"

@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from weft.metrics.bootstrap import align
 from weft.report import numbers
-from weft.report.bootstrap import Difference, Scored, paired_differences
+from weft.report.bootstrap import Difference, Drawn, Scored, difference
 from weft.report.marks import Bar, diverging_bar
 from weft.report.numbers import Interval, Style
 from weft.report.run import Evaluation, TaskResult
 from weft.report.worth import class_base
+from weft.types import Records
 
 UNKNOWN = Interval(math.nan)
 
@@ -39,6 +41,12 @@ class Change:
     def gain(self) -> float:
         """The difference turned so that positive is better."""
         return self.difference.value if self.style.higher_is_better else -self.difference.value
+
+    @property
+    def gained(self) -> Interval:
+        """The same with its interval."""
+        found = self.difference.interval
+        return found if self.style.higher_is_better else Interval(-found.value, -found.high, -found.low)
 
     @property
     def conclusion(self) -> str:
@@ -76,6 +84,11 @@ class Row:
         """The class or point of a figure that is of one."""
         return self.figure.split("/", 1)[1] if "/" in self.figure else ""
 
+    def rank(self, letter: str) -> tuple[bool, float]:
+        """Sorts the best run first, and those of which nothing is known last."""
+        value = self.values[letter]
+        return not value.known, 0.0 if not value.known else -value.value if self.style.higher_is_better else value.value
+
 
 @dataclass(frozen=True)
 class TaskRows:
@@ -88,6 +101,7 @@ class TaskRows:
         subsets: the main figure by subset, where at least two runs scored the same one.
         count: {letter: samples that this run has in common with the first}.
         lacking: letters of runs without this task.
+        against: {(letter, other letter): the main figure of the one less that of the other}, of three runs or more.
     """
 
     name: str
@@ -97,12 +111,17 @@ class TaskRows:
     subsets: tuple[Row, ...]
     count: Mapping[str, int]
     lacking: tuple[str, ...]
+    against: Mapping[tuple[str, str], Change]
 
     @property
-    def compared(self) -> list[str]:
-        """Letters of the runs that there are differences of."""
-        rows = (*self.figures, *self.classes, *self.subsets)
-        return sorted({letter for row in rows for letter in row.changes})
+    def main_row(self) -> Row:
+        """The row of the main figure."""
+        return next(row for row in self.figures if row.style.title == self.main.title)
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """Of the runs that have the task."""
+        return tuple(self.main_row.values)
 
 
 def task_rows(name: str, evaluations: Mapping[str, Evaluation], scored: Mapping[str, Mapping[str, Scored]]) -> TaskRows:
@@ -117,7 +136,8 @@ def task_rows(name: str, evaluations: Mapping[str, Evaluation], scored: Mapping[
     task = next(iter(having.values())).tasks[name]
     keys = {letter: evaluation.full for letter, evaluation in having.items()}
     first = next(iter(evaluations))  # differences are from the first run, or there are none
-    differences = _differences(name, having, scored, keys) if first in having else {}
+    draws = _Draws(name, having, scored)
+    differences = draws.from_first(keys) if first in having else {}
     complete = {letter: _figures(e.tasks[name], keys[letter]) for letter, e in having.items()}
     rows = _rows(task, "all it has", complete, differences)
     base = class_base(task)
@@ -126,9 +146,10 @@ def task_rows(name: str, evaluations: Mapping[str, Evaluation], scored: Mapping[
         main=task.main_style,
         figures=tuple(row for row in rows if not row.item),
         classes=_with_bars([row for row in rows if base and row.figure.startswith(base + "/")]),
-        subsets=tuple(_subsets(name, task, having, scored, first)),
+        subsets=tuple(_subsets(draws, task, first)),
         count={letter: next(iter(found.values())).count for letter, found in differences.items() if found},
         lacking=tuple(letter for letter in evaluations if letter not in having),
+        against=_against(draws, task, keys) if len(having) > 2 else {},
     )
 
 
@@ -137,26 +158,62 @@ def _figures(task: TaskResult, key: str) -> Mapping[str, Interval]:
     return subset.figures if subset else {}
 
 
-def _differences(
-    name: str,
-    evaluations: Mapping[str, Evaluation],
-    scored: Mapping[str, Mapping[str, Scored]],
-    keys: Mapping[str, str],
-) -> dict[str, dict[str, Difference]]:
-    """{letter: {figure: difference from the first run}} on the modalities that `keys` names for each run."""
-    first, *others = evaluations
-    if name not in scored[first]:
-        return {letter: {} for letter in others}
-    base = evaluations[first].records(name, keys[first])
-    return {
-        letter: paired_differences(
-            scored[first][name],
-            base,
-            evaluations[letter].records(name, keys[letter]),
-            groups=evaluations[first].groups,
-        )
-        for letter in others
+class _Draws:
+    """Resampled figures of one task: of each run, subset and set of samples once, by the run's own task.
+
+    Args:
+        name: of the task.
+        evaluations: by letter, of the runs that have the task.
+        scored: {letter: the run's tasks}.
+    """
+
+    def __init__(
+        self, name: str, evaluations: Mapping[str, Evaluation], scored: Mapping[str, Mapping[str, Scored]]
+    ) -> None:
+        self.name, self.evaluations = name, evaluations
+        self._tasks = {letter: tasks[name] for letter, tasks in scored.items() if name in tasks}
+        self._groups = next(iter(evaluations.values())).groups
+        self._records: dict[tuple[str, str], Records] = {}
+        self._drawn: dict[tuple[str, str, tuple[str, ...]], Drawn] = {}
+
+    def from_first(self, keys: Mapping[str, str]) -> dict[str, dict[str, Difference]]:
+        """{letter: {figure: difference from the first}} on the modalities that `keys` names for each run."""
+        first, *others = keys
+        return {letter: self.difference((first, keys[first]), (letter, keys[letter])) for letter in others}
+
+    def difference(self, first: tuple[str, str], second: tuple[str, str]) -> dict[str, Difference]:
+        """{figure: second − first} of two (letter, subset), on the samples that both have."""
+        if first[0] not in self._tasks or second[0] not in self._tasks:
+            return {}
+        ours, theirs = align(self._kept(first), self._kept(second))
+        if not len(ours):
+            return {}
+        return difference(self._draw(first, ours), self._draw(second, theirs))
+
+    def _kept(self, place: tuple[str, str]) -> Records:
+        if place not in self._records:
+            letter, subset = place
+            self._records[place] = self.evaluations[letter].records(self.name, subset)
+        return self._records[place]
+
+    def _draw(self, place: tuple[str, str], records: Records) -> Drawn:
+        letter, subset = place
+        key = (letter, subset, tuple(records.ids))
+        if key not in self._drawn:
+            self._drawn[key] = Drawn.of(self._tasks[letter], records, groups=self._groups)
+        return self._drawn[key]
+
+
+def _against(draws: _Draws, task: TaskResult, keys: Mapping[str, str]) -> dict[tuple[str, str], Change]:
+    """The main figure of every run less that of every other."""
+    main = task.main_figure
+    found = {
+        (one, other): draws.difference((other, keys[other]), (one, keys[one]))
+        for one in keys
+        for other in keys
+        if one != other
     }
+    return {pair: Change(by_figure[main], task.main_style) for pair, by_figure in found.items() if main in by_figure}
 
 
 def _rows(
@@ -198,21 +255,16 @@ def _with_bars(rows: Sequence[Row]) -> tuple[Row, ...]:
     )
 
 
-def _subsets(
-    name: str,
-    task: TaskResult,
-    evaluations: Mapping[str, Evaluation],
-    scored: Mapping[str, Mapping[str, Scored]],
-    first: str,
-) -> list[Row]:
+def _subsets(draws: _Draws, task: TaskResult, first: str) -> list[Row]:
     """The main figure by subset; runs that did not score a subset are absent from its row."""
-    keys = dict.fromkeys(key for evaluation in evaluations.values() for key in evaluation.tasks[name].subsets)
+    tasks = {letter: evaluation.tasks[draws.name] for letter, evaluation in draws.evaluations.items()}
+    keys = dict.fromkeys(key for one in tasks.values() for key in one.subsets)
     rows = []
     for key in sorted(keys, key=lambda key: -key.count("+")):
-        having = {letter: e for letter, e in evaluations.items() if key in e.tasks[name].subsets}
+        having = {letter: one for letter, one in tasks.items() if key in one.subsets}
         if len(having) < 2:
             continue
-        differences = _differences(name, having, scored, dict.fromkeys(having, key)) if first in having else {}
-        main = {letter: {task.main_figure: e.tasks[name].main(key)} for letter, e in having.items()}
+        differences = draws.from_first(dict.fromkeys(having, key)) if first in having else {}
+        main = {letter: {task.main_figure: one.main(key)} for letter, one in having.items()}
         rows += _rows(task, key, main, differences)
     return rows
