@@ -27,6 +27,8 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
         {"channels": (8, 16), "hidden": 12},
         {"channels": (8,), "hidden": 12, "cell": "lstm", "stride": 1, "layers": 2, "bidirectional": False},
     ],
+    ("encoder", "table_mlp"): [{"dim": 8}, {"dim": 8, "layers": 1, "embedding": 3}],
+    ("encoder", "table_tokens"): [{"dim": 8}],
     ("fusion", "weighted"): [
         {"mode": "learned"},
         {"mode": "attention"},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor
 from tests.contracts.contract_cases import cases
 from tests.encoders.tiny_transformer import tiny_bert
 from weft.encoders.base import Encoder
-from weft.modalities.base import NO_FACTS, Facts
+from weft.modalities.base import Facts
+from weft.modalities.table import TableModality
 from weft.registry import Part, get
+from weft.types import InputSpec
 
 #: Real entries of the rows of sequences, in no order; the longest is not the first.
 LENGTHS = torch.tensor([3, 9, 1, 6])
@@ -28,12 +31,14 @@ class Given:
         inputs: (4, ...).
         lengths: (4,) of sequences.
         axis: along which a sequence runs.
+        facts: of its modality.
     """
 
     in_channels: int
     inputs: Tensor
     lengths: Tensor | None = None
     axis: int = 1
+    facts: Facts = field(default_factory=dict)
 
     def row(self, index: int) -> tuple[Tensor, Tensor | None]:
         """One row alone, without padding."""
@@ -64,11 +69,26 @@ def _audio() -> Given:
     return Given(16, torch.randn(4, 1, 16, 360, generator=_generator()), 40 * LENGTHS, axis=3)
 
 
+def _table() -> Given:
+    """A number and a date that may be missing, a number that may not, and two categories, one of which may."""
+    rows = [
+        {"age": 30, "sex": "F", "since": "2020-03-01", "height": 1.7, "zone": "a"},
+        {"age": None, "sex": "M", "since": "2021-09-12", "height": 1.8, "zone": None},
+        {"age": 50, "sex": "F", "since": None, "height": 1.6, "zone": "b"},
+        {"age": 41, "sex": "M", "since": "2022-01-30", "height": 1.9, "zone": "a"},
+    ]
+    bare = TableModality({}, min_count=1)
+    modality = TableModality(bare.fit(bare.read(row, Path) for row in rows))
+    values = torch.stack([modality.to_tensor(modality.read(row, Path)) for row in rows])
+    return Given(modality.num_channels, modality.preprocessor(InputSpec())(values), facts=modality.facts)
+
+
 #: {Modality.kind: its inputs}. A new kind of input needs a line here.
 GIVEN: dict[str, Callable[[], Given]] = {
     "raster": lambda: Given(3, torch.randn(4, 3, 64, 64, generator=_generator())),
     "text": _text,
     "audio": _audio,
+    "table": _table,
 }
 
 #: {encoder: options that only a test run knows}
@@ -86,9 +106,9 @@ def with_local(part: Part, **more: Any) -> Part:
 
 
 def facts_of(part: Part) -> Facts:
-    """What the encoder brings to its modality."""
+    """What is known of the modality: its own facts, and what the encoder brings."""
     brought: Facts = get("encoder", part.type).brings(part.options)  # type: ignore[attr-defined]
-    return brought or NO_FACTS
+    return {**given_to(part).facts, **brought}
 
 
 def build(part: Part, *, seed: int = 0, initialise: bool = True, **more: Any) -> Encoder:

@@ -139,7 +139,7 @@ class Manifest:
     def with_joined(self, name: str, columns: Sequence[str]) -> Manifest:
         """The same, with a column `name` whose cells are {column: value} of some others; absent where all of them are.
 
-        Columns that are not there are left out of it.
+        Columns that are not there are left out of it. What is known of their kinds is known of it: its fact `kinds`.
         """
         there = [column for column in columns if column in self.table.column_names]
         if not there:
@@ -151,7 +151,9 @@ class Manifest:
         absent = np.logical_and.reduce([np.asarray(pc.is_null(column)) for column in arrays])
         joined = pa.StructArray.from_arrays(arrays, names=there, mask=pa.array(absent))
         table = self.table.drop_columns([name]) if name in self.table.column_names else self.table
-        return replace(self, table=table.append_column(name, joined))
+        kinds = {column: self.columns[column].kind for column in there if column in self.columns}
+        known = {**self.columns, name: Column("row", {"kinds": kinds})}
+        return replace(self, table=table.append_column(name, joined), columns=known)
 
     def with_roots(self, roots: Sequence[str | Path]) -> Manifest:
         """The same, with path cells also allowed into `roots`."""
