@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import yaml
 from PIL import Image
 
 import weft
+from tests.encoders.tiny_transformer import tiny_bert
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = [*sorted((ROOT / "configs").glob("*.yaml")), ROOT / "src" / "weft" / "demo.yaml"]
@@ -33,16 +35,65 @@ def write_nyuv2(root: Path) -> None:
     (root / "classes.csv").write_text("\n".join(["label,name39,label13,name13", *rows]))
 
 
+def write_questions(root: Path) -> None:
+    """The same frames, and two questions about each."""
+    write_nyuv2(root)
+    for split, numbers in {"train": range(1, 7), "test": (7, 8)}.items():
+        rows = [f"{number:04},{text},{number % 3}" for number in numbers for text in ("how many", "what is it")]
+        (root / f"questions_{split}.csv").write_text("\n".join(["image,question,answer", *rows]))
+
+
+def write_mvsa(root: Path) -> None:
+    """Eight posts to train on and four for validation."""
+    generator = np.random.default_rng(0)
+    (root / "data").mkdir(parents=True)
+    for number in range(12):
+        image = generator.integers(0, 255, (64, 80, 3), dtype=np.uint8)
+        Image.fromarray(image).save(root / "data" / f"{number}.jpg")
+        (root / "data" / f"{number}.txt").write_text("the cat sat on the mat"[: 5 + number])
+    for split, numbers in {"train": range(8), "val": range(8, 12)}.items():
+        rows = [f"{number},{number % 3}" for number in numbers]
+        (root / f"ID-label-{split}.txt").write_text("\n".join(["ID,label", *rows]))
+
+
+def write_chestxray14(root: Path) -> None:
+    """Six X-rays of three patients to train on, and two to test on."""
+    generator = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+    rows, findings = [header], ("Hernia", "No Finding", "Mass|Nodule")
+    for number in range(8):
+        image = generator.integers(0, 255, (64, 64), dtype=np.uint8)
+        Image.fromarray(image).save(root / "images" / f"{number}.png")
+        sex, view = "MF"[number % 2], ("PA", "AP")[number // 2 % 2]
+        rows.append(f"{number}.png,{findings[number % 3]},0,{number // 2},{40 + number},{sex},{view}")
+    (root / "Data_Entry_2017.csv").write_text("\n".join(rows))
+    (root / "train_val_list.txt").write_text("\n".join(f"{number}.png" for number in range(6)))
+    (root / "test_list.txt").write_text("6.png\n7.png")
+
+
+#: What writes a small data set of a format, and the changes that make an experiment of it small.
+WRITERS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
+    "nyuv2": (write_questions, ["data.size=[96, 128]", "data.validation.fraction=0.3"]),
+    "mvsa": (write_mvsa, ["data.size=[64, 64]"]),
+    "chestxray14": (write_chestxray14, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
+}
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_experiment_runs_for_two_steps(config: Path, tmp_path: Path) -> None:
     content = yaml.safe_load(config.read_text())
     overrides = [f"train.output={tmp_path / 'runs'}", "train.epochs=1", "train.batch_size=2", "data.limit=4"]
     overrides += ["train.precision=fp32", "train.device=cpu"]
     for name, modality in content["modalities"].items():
-        overrides += [f"modalities.{name}.encoder.pretrained=false"] if "pretrained" in modality["encoder"] else []
-    if content["data"]["format"] == "nyuv2":
-        write_nyuv2(tmp_path / "nyuv2")
-        overrides += [f"data.root={tmp_path / 'nyuv2'}", "data.size=[96, 128]", "data.validation.fraction=0.3"]
+        place, encoder = f"modalities.{name}.encoder", modality["encoder"]
+        overrides += [f"{place}.pretrained=false"] if "pretrained" in encoder else []
+        if encoder.get("type") == "huggingface":
+            overrides += [f"{place}.name=null", f"{place}.weights={tiny_bert()}"]
+    if content["data"]["format"] in WRITERS:
+        write, changes = WRITERS[content["data"]["format"]]
+        write(tmp_path / "data")
+        overrides += [f"data.root={tmp_path / 'data'}", *changes]
     run = weft.train(config, overrides=overrides, progress=False)
     result = weft.evaluate(run, quick=True, progress=False)
     assert result["samples"] > 0
