@@ -12,7 +12,9 @@ from torch import Tensor
 
 from weft.engine import inference as looking
 from weft.engine.attention import looked_at, over_picture
+from weft.engine.evaluate import _absent_result
 from weft.engine.evidence import Shares, agreement, example_ids, per_sample, share_summary, shares_by_answer
+from weft.engine.score import Scored
 from weft.modalities.base import Geometry
 from weft.tasks.classification import Classification
 from weft.types import Batch, Features, FeatureSpec, Records
@@ -223,3 +225,15 @@ def test_weights_by_place_are_drawn_on_an_absolute_scale() -> None:
     }
     assert found["image"].picture is not None
     assert found["image"].picture.getpixel((0, 5)) == (128, 128, 128)
+
+
+def test_absent_is_told_on_the_samples_that_were_corrupted() -> None:
+    scored = Scored("test", full="image+text")
+    scored.records = {"kind": {"text": answers("+-++"), "image+text": answers("++++")}}
+    scored.corrupted = {
+        ("image", "blur", 0): {"kind": answers("++..")},
+        ("image", "blur", 1): {"kind": answers("-+..")},
+    }
+    assert _absent_result("kind", TASK, scored) == {"image": 0.5}  # right, wrong; the others were not corrupted
+    scored.full, scored.records = "image", {"kind": {"image": answers("++++")}}
+    assert _absent_result("kind", TASK, scored) == {}

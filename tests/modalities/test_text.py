@@ -125,6 +125,11 @@ def test_numbers_by_hand() -> None:
     assert modality.words(np.array([3, 1, 5])) == ["the", "<unknown>", "sat"]
 
 
+def test_a_person_is_told_the_text_that_the_network_reads() -> None:
+    modality = fitted("the cat sat", "the cat", "the", max_length=3)
+    assert modality.describe(modality.read("The dog sat down", given)) == (("", "the <unknown> sat"),)
+
+
 def test_rare_words_are_unknown_and_the_vocabulary_is_capped() -> None:
     texts = ["a b c", "a b", "a"]
     assert fitted(*texts, min_count=2).facts["vocabulary"] == ["a", "b"]

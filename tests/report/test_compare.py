@@ -174,7 +174,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """Seven runs of one task, one of them clearly the best."""
     folder = tmp_path_factory.mktemp("many")
     runs = [
-        make_run(folder / name, modalities=given, tasks=("scene",), num_samples=120, skill=skill, name=name)
+        make_run(folder / name, modalities=given, tasks=("scene",), num_samples=60, skill=skill, name=name)
         for name, (given, skill) in MANY.items()
     ]
     return write_comparison(runs, folder / "c.html", load_tasks=load)

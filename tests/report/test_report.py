@@ -181,6 +181,19 @@ def test_lower_is_better_is_said_and_turns_the_gain(tmp_path: Path) -> None:
     assert "lower is better" in text
 
 
+def test_the_dashed_line_is_of_the_samples_that_were_corrupted(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", tasks=("scene",), num_samples=8)
+    path = run / "evaluation/test/evaluation.json"
+    evaluation = evaluation_of(run)
+    evaluation["tasks"]["scene"]["corruptions_absent"] = {"image": 0.123, "depth": 0.456}
+    evaluation["corrupted_samples"] = 5
+    path.write_text(json.dumps(evaluation))
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "without image: 12.3" in page
+    assert "without depth: 45.6" in page
+    assert "scored on 5 of the 8 samples" in text_of(page)
+
+
 def test_three_modalities_are_ranked_by_worth(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", modalities=("thermal", "depth", "image"), tasks=("rooms",), num_samples=12)
     text = text_of(write_report(run).read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from weft.engine.loading import LoadedRun, load_run
 from weft.engine.pictures import Chosen, draw_samples
 from weft.engine.score import Scored, score, subsets_of
 from weft.errors import WeftError
-from weft.metrics.bootstrap import intervals
+from weft.metrics.bootstrap import align, intervals
 from weft.model import Model
 from weft.tasks.base import Task
 from weft.types import Records
@@ -185,6 +185,7 @@ def _task_result(
             if len(part)
         },
         "corruptions": _corruption_result(name, task, scored),
+        "corruptions_absent": _absent_result(name, task, scored),
         "subgroups": _subgroup_result(loaded.data, scored.split, records, task),
         "confusion": None if confusion is None else confusion.tolist(),
         "reliability": None if reliability is None else asdict(reliability),
@@ -198,6 +199,18 @@ def _corruption_result(name: str, task: Task, scored: Scored) -> dict[str, dict[
         if len(by_task[name]):
             value = task.figures(by_task[name])[task.main_figure]
             result.setdefault(modality, {}).setdefault(kind, []).append({"severity": severity, "value": value})
+    return result
+
+
+def _absent_result(name: str, task: Task, scored: Scored) -> dict[str, float]:
+    """{modality: main figure without it}, on the samples that were corrupted, so that the two can be compared."""
+    result: dict[str, float] = {}
+    for (modality, _, severity), by_task in scored.corrupted.items():
+        rest = "+".join(other for other in scored.full.split("+") if other != modality)
+        if severity == 0 and modality not in result and rest in scored.records[name]:
+            without, _ = align(scored.records[name][rest], by_task[name])
+            if len(without):
+                result[modality] = task.figures(without)[task.main_figure]
     return result
 
 

@@ -19,7 +19,7 @@ from weft.data.text.files import read_text, text_encoding
 from weft.data.text.picture import page
 from weft.data.text.splitting import Split
 from weft.data.text.vocabulary import Numbering, Tokenizer, Vocabulary, most_frequent
-from weft.modalities.base import BadCell, Facts, Geometry, Modality, Preprocessor, Resolve
+from weft.modalities.base import BadCell, Facts, Geometry, Lines, Modality, Preprocessor, Resolve
 from weft.registry import Range, register
 from weft.types import InputSpec
 
@@ -156,6 +156,10 @@ class TextModality(Modality):
             facts |= {"vocabulary": known, "notes": [*facts["notes"], said]}
         return facts
 
+    def means_as(self, other: Modality) -> bool:
+        """Two texts, if one vocabulary or one tokenizer numbers both."""
+        return all(self.facts.get(name) == other.facts.get(name) for name in ("vocabulary", "tokenizer"))
+
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """(L,) int64."""
         return torch.from_numpy(value)
@@ -163,6 +167,10 @@ class TextModality(Modality):
     def words(self, value: np.ndarray) -> list[str]:
         """The L tokens of a value as a person reads them, `<unknown>` and `<empty>` among them."""
         return self.numbering.words(value.tolist())
+
+    def describe(self, value: np.ndarray) -> Lines:
+        """The text as its tokens tell it: cleaned, cut, and without the words that nobody knows."""
+        return (("", self.numbering.text(value.tolist())),)
 
     def draw(self, value: np.ndarray) -> Image.Image:
         """Its tokens as lines of print."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from weft.report import numbers
@@ -102,10 +103,12 @@ def words(value: object) -> str:
 
 
 def part_words(value: object) -> str:
-    """A configured part in a few words: its type, its `name` if it has one, and its plain options that are set."""
+    """A configured part in a few words: its type, and its `name`, or else the last part of where its weights lie."""
     if not isinstance(value, Mapping):
         return words(value)
     heads = [str(value[key]) for key in ("type", "name") if isinstance(value.get(key), str)]
+    if "name" not in value or value["name"] is None:
+        heads += [PurePath(str(value["weights"])).name] if isinstance(value.get("weights"), str) else []
     return " · ".join(heads)
 
 

@@ -234,12 +234,13 @@ def _sentence(modality: str, kind: str, looked: Looked) -> Tile:
 
 
 def _words(shown: Sequence[tuple[str, float]]) -> list[Word]:
-    """Word pieces that go on with a word, as BERT writes them (`##ing`), are joined to it."""
-    largest = max((share for _, share in shown), default=0.0)
+    """Shaded from the least attention to the most. Word pieces, as BERT writes them (`##ing`), are joined."""
+    shares = [share for _, share in shown]
+    least, span = min(shares, default=0.0), max(shares, default=0.0) - min(shares, default=0.0)
     words = []
     for text, share in shown:
         goes_on = text.startswith("##") and len(text) > 2
-        opacity = STRONGEST * share / largest if largest > 0 else 0.0
+        opacity = STRONGEST * (share - least) / span if span > 0 else 0.0
         title = f"{100 * share:.1f}{numbers.SPACE}% of all attention"
         words.append(Word(text[2:] if goes_on else text, opacity, title, spaced=not goes_on))
     return words

@@ -45,6 +45,7 @@ class TaskResult:
 
     Attributes:
         corruptions: {modality: {kind: {severity: value of the main figure}}}.
+        absent: {modality: value without it} on the samples that were corrupted.
         subgroups: {column: {value: (number of samples, main figure)}}.
         confusion: (K, K) counts, rows truth and columns prediction; (0, 0) where the task has none.
         worst: ids, worst first.
@@ -62,6 +63,7 @@ class TaskResult:
     classes: tuple[str, ...]
     subsets: Mapping[str, Subset]
     corruptions: Mapping[str, Mapping[str, Mapping[float, float]]]
+    absent: Mapping[str, float]
     subgroups: Mapping[str, Mapping[str, tuple[int, Interval]]]
     confusion: np.ndarray
     worst: tuple[str, ...]
@@ -262,6 +264,7 @@ def _task(name: str, data: Mapping[str, Any]) -> TaskResult:
         classes=tuple(str(label) for label in data.get("classes") or ()),
         subsets={key: _subset(key, entry) for key, entry in data["subsets"].items()},
         corruptions=corruptions,
+        absent={str(m): _number(value) for m, value in (data.get("corruptions_absent") or {}).items()},
         subgroups=subgroups,
         confusion=np.asarray(data["confusion"], dtype=float) if data.get("confusion") else np.zeros((0, 0)),
         worst=tuple(str(sample) for sample in data.get("worst") or ()),

@@ -247,7 +247,7 @@ def corruption(evaluation: Evaluation, task: TaskResult) -> Corruption:
     style = task.main_style
     colours = {modality: index for index, modality in enumerate(evaluation.modalities)}
     clean = task.main(evaluation.full).value
-    absent = {modality: task.main(evaluation.all_but(modality)).value for modality in task.corruptions}
+    absent = {m: task.absent.get(m, task.main(evaluation.all_but(m)).value) for m in task.corruptions}
     kinds = list(dict.fromkeys(kind for kinds in task.corruptions.values() for kind in kinds))
     factor = 100 if style.unit == "%" else 1
     values = [v for kinds_ in task.corruptions.values() for points in kinds_.values() for v in points.values()]

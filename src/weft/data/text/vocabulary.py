@@ -35,6 +35,9 @@ class Numbering(Protocol):
     def words(self, numbers: Sequence[int]) -> list[str]:
         """The tokens of numbers as a person reads them, one for each."""
 
+    def text(self, numbers: Sequence[int]) -> str:
+        """The tokens of numbers joined to a text as well as can be."""
+
 
 class Vocabulary:
     """Words and their numbers: padding 0, unknown 1, empty 2, then the words.
@@ -66,6 +69,10 @@ class Vocabulary:
     def words(self, numbers: Sequence[int]) -> list[str]:
         """See `Numbering.words`."""
         return [self._words[number] for number in numbers]
+
+    def text(self, numbers: Sequence[int]) -> str:
+        """See `Numbering.text`: with spaces between."""
+        return " ".join(self.words(numbers))
 
 
 class Tokenizer:
@@ -109,6 +116,10 @@ class Tokenizer:
         """See `Numbering.words`."""
         written = (self._cutting.decode([number], skip_special_tokens=False).strip() for number in numbers)
         return [word or str(self._cutting.id_to_token(n)) for word, n in zip(written, numbers, strict=True)]
+
+    def text(self, numbers: Sequence[int]) -> str:
+        """See `Numbering.text`: word pieces become words, and what the tokenizer put around them is left out."""
+        return str(self._cutting.decode(list(numbers), skip_special_tokens=True))
 
 
 def most_frequent(counts: Mapping[str, int], *, most: int, min_count: int) -> list[str]:
