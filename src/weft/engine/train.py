@@ -24,6 +24,7 @@ from weft.engine.build import build_model, size_multiple
 from weft.engine.device import choose_device
 from weft.engine.interrupt import Signals
 from weft.engine.journal import Journal
+from weft.engine.memory import keep_freed_memory
 from weft.engine.parameters import parameter_groups
 from weft.engine.position import Position, seed_of_step
 from weft.engine.precision import autocast, fastest_precision
@@ -86,6 +87,7 @@ class Training:
     """
 
     def __init__(self, experiment: Experiment, run: RunFolder) -> None:
+        keep_freed_memory()
         self.experiment, self.config, self.run = experiment, experiment.train, run
         self.device = choose_device(self.config.device)
         self.data = build_data(experiment, facts=run.read_json("facts.json"))
@@ -96,6 +98,9 @@ class Training:
         place = checkpoints.find(run.checkpoints / "last")
         torch.manual_seed(self.config.seed)
         self.model = build_model(experiment, self.data, pretrained=place is None)
+        for name, encoder in self.model.encoders.items():
+            for note in encoder.notes:
+                run.log(f"{name}: {note}")
         self.taken_over = None
         if place is None and self.config.start_from is not None:
             self.taken_over = take_over(self.model, Path(self.config.start_from))
