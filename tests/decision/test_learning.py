@@ -88,6 +88,12 @@ def model_of(name: str, rule: Part) -> Model:
     return Model({}, {}, Part("fusion", "none")(specs_of(name)), {"task": task}, decisions={"task": decision})
 
 
+def score_gradients(model: Model) -> list[float]:
+    """Gradients of the weights themselves; those of what absence adds need rows that are not here."""
+    learned = model.decisions.named_parameters()  # type: ignore[attr-defined]
+    return [float(p.grad) for name, p in learned if ".scores." in name and p.grad is not None]
+
+
 def features(name: str) -> dict[str, Features]:
     return {m: features_of(spec, PRESENT[m], SIZE, seed=ord(m)) for m, spec in specs_of(name).items()}
 
@@ -155,8 +161,7 @@ def test_heads_learn_as_if_there_were_no_rule_to_learn(name: str) -> None:
         total, _ = model.losses(model.decode(features(name), SIZE), batch(name))["task"]
         total.backward()
         gradients[rule.type] = [p.grad for p in model.tasks.parameters()]  # type: ignore[attr-defined]
-        learned = [p.grad for p in model.decisions.parameters()]  # type: ignore[attr-defined]
-        assert all(bool(g.isfinite()) and bool(g != 0) for g in learned)
+        assert all(abs(gradient) > 1e-3 for gradient in score_gradients(model))
     assert all(torch.equal(a, b) for a, b in zip(gradients["mean"], gradients["linear"], strict=True))
 
 
@@ -177,7 +182,7 @@ def test_coarse_maps_of_different_strides_are_combined_in_training() -> None:
     sizes = {view: tuple(logits.shape[-2:]) for view, logits in outputs.logits["task"].items()}
     assert sizes == {"a": (16, 24), "b": (8, 12), "c": (2, 3)}
     model.losses(outputs, batch("masks"))["task"][0].backward()
-    assert all(bool(p.grad != 0) for p in model.decisions.parameters())  # type: ignore[attr-defined]
+    assert min(map(abs, score_gradients(model))) > 1e-3
 
 
 @pytest.mark.parametrize("kept", ["a", "b", "c"])

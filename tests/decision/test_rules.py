@@ -34,7 +34,9 @@ def learned(decision: Decision, **logarithms: float) -> Decision:
     """The rule with the learned logarithms of the views' weights."""
     with torch.no_grad():
         for name, parameter in decision.named_parameters():
-            parameter.fill_(logarithms[name.rsplit(".", 1)[-1]] / RATE)
+            *of, view = name.split(".")
+            if of[-1] == "scores":
+                parameter.fill_(logarithms[view] / RATE)
     return decision
 
 
@@ -224,3 +226,35 @@ def test_a_learned_rule_finds_the_view_that_is_right() -> None:
         optimizer.step()
     # inverse variances 100 : 25 : 6.25
     assert decision.explain() == pytest.approx({"image": 0.762, "depth": 0.19, "text": 0.048}, abs=0.06)
+
+
+def test_what_a_view_is_worth_can_depend_on_which_others_are_absent() -> None:
+    weights = ViewWeights(("fused", "image", "depth"))
+    with torch.no_grad():
+        weights.absences["depth"]["fused"].fill_(-math.log(3) / RATE)
+    depth = torch.tensor([True, False])
+    there = torch.tensor([True, True])
+    shares = weights({"fused": there, "image": there, "depth": depth})
+    torch.testing.assert_close(shares["fused"], torch.tensor([1 / 3, 1 / 4]))
+    torch.testing.assert_close(shares["image"], torch.tensor([1 / 3, 3 / 4]))
+    # a view that is lacking altogether is absent from every row
+    torch.testing.assert_close(weights({"fused": there, "image": there})["fused"], torch.tensor([1 / 4, 1 / 4]))
+    assert weights.shares() == pytest.approx(dict.fromkeys(weights.views, 1 / 3))
+
+
+def test_a_learned_rule_finds_whom_to_trust_when_a_view_is_absent() -> None:
+    torch.manual_seed(0)
+    truth, noise = torch.randn(400, 1), torch.randn(400, 1)
+    depth = torch.arange(400) % 2 == 0
+    said = {"fused": torch.where(depth[:, None], truth, truth + noise), "image": truth + noise.flip(0) / 5}
+    said["depth"] = truth + 3 * noise.flip(0)
+    there = {"fused": torch.ones(400, dtype=torch.bool), "image": torch.ones(400, dtype=torch.bool), "depth": depth}
+    decision = Part("decision", "linear")(("fused", "image", "depth"), "values")
+    optimizer = torch.optim.Adam(decision.parameters(), lr=5e-3)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (decision(said, there) - truth).square().mean().backward()
+        optimizer.step()
+    shares = {view: share.flatten()[:2].tolist() for view, share in decision.weights(there).items()}
+    assert shares["fused"][0] > 0.8
+    assert shares["image"][1] > 0.8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,10 @@ RATE = 10.0
 
 class ViewWeights(nn.Module):
     """A positive weight for every view; the shares of those present in a row sum to one.
+
+    A learned weight also depends on which other views are absent in the row: a fused view that lacks a modality may be
+    worth less than the view of the modality that is left. What each absence changes begins at nothing and is learned
+    from the rows that have it; so without such rows the weights are only shared out anew.
 
     Args:
         views: their names.
@@ -38,12 +43,19 @@ class ViewWeights(nn.Module):
         )
         learned = views if fixed is None and len(views) > 1 else ()
         self.scores = nn.ParameterDict({view: nn.Parameter(torch.zeros(())) for view in learned})
+        #: {absent view: {view: what its absence adds to the logarithm}}
+        self.absences = nn.ModuleDict(
+            {
+                absent: nn.ParameterDict({view: nn.Parameter(torch.zeros(())) for view in learned if view != absent})
+                for absent in learned
+            }
+        )
 
     def forward(self, present: dict[str, Tensor]) -> dict[str, Tensor]:
         """{view: (B, 1, ...)} shares from {view: (B, 1, ...) bool}; zero where absent."""
         lowest = torch.finfo(torch.float32).min
         # each less the largest of the row: whatever they are, the exponentials neither overflow nor all vanish
-        logs = {view: torch.where(there, self._log(view), lowest) for view, there in present.items()}
+        logs = {view: torch.where(there, self._log(view, present), lowest) for view, there in present.items()}
         largest = torch.stack(list(logs.values())).detach().amax(0)
         powers = {view: torch.where(present[view], (log - largest).exp(), 0) for view, log in logs.items()}
         total = sum_of(powers).clamp(min=1)  # clamp: nothing is present
@@ -57,8 +69,15 @@ class ViewWeights(nn.Module):
             everywhere = {view: torch.ones((), dtype=torch.bool, device=self._device) for view in self.views}
             return {view: float(share) for view, share in self(everywhere).items()}
 
-    def _log(self, view: str) -> Tensor | float:
-        return RATE * self.scores[view] if view in self.scores else self._fixed[view]
+    def _log(self, view: str, present: Mapping[str, Tensor]) -> Tensor | float:
+        if view not in self.scores:
+            return self._fixed[view]
+        total: Tensor = self.scores[view]
+        for absent, additions in self.absences.items():
+            if absent != view:
+                addition = cast(nn.ParameterDict, additions)[view]
+                total = total + (torch.where(present[absent], 0, addition) if absent in present else addition)
+        return RATE * total
 
     @property
     def _device(self) -> torch.device:
