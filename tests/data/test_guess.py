@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from PIL import Image
 
 from weft.config import load_experiment
 from weft.data.guess import Guess, guess
+from weft.data.guess_column import of_cells
 from weft.data.pipeline import build_data
 from weft.errors import DataFault
 
@@ -57,12 +60,49 @@ def test_class_folders_become_a_classification(tmp_path: Path):
     assert tree["tasks"] == {"label": {"type": "classification"}}
 
 
+def save_sound(path: Path, *, rate: int = 8000) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 800, "NONE", ""))
+        file.writeframes(np.full(800, 1000, "<i2").tobytes())
+
+
+def test_class_folders_of_sounds_become_a_classification(tmp_path: Path):
+    for split in ("train", "test"):
+        for number in range(4):
+            save_sound(tmp_path / split / "yes" / f"y{number}.wav", rate=16000 if number == 3 else 8000)
+            save_sound(tmp_path / split / "no" / f"n{number}.wav")
+    tree, found = guessed(tmp_path)
+    assert tree["tasks"] == {"label": {"type": "classification"}}
+    assert tree["modalities"] == {"audio": {"type": "audio", "sample_rate": 8000, "encoder": {"type": "conv_rnn"}}}
+    assert "sounds of 0.1 to 0.1 s at 8000 Hz; sample_rate 8000 is taken" in "\n".join(found.reasons)
+
+
+def test_sounds_beside_pictures_and_in_tables_are_inputs(tmp_path: Path):
+    rows = ["id,seen,heard,label"]
+    for number in range(8):
+        save(tmp_path / "seen" / f"{number}.png", picture(number))
+        save_sound(tmp_path / "heard" / f"{number}.wav")
+        rows.append(f"{number},seen/{number}.png,heard/{number}.wav,{'ab'[number % 2]}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    tree, _ = guessed(tmp_path)
+    assert tree["data"]["format"] == "table"
+    assert tree["data"]["columns"]["heard"] == {"kind": "audio"}
+    assert {name: one["type"] for name, one in tree["modalities"].items()} == {"seen": "image", "heard": "audio"}
+    (tmp_path / "table.csv").unlink()
+    for number in range(8):
+        save(tmp_path / "mask" / f"{number}.png", np.full((32, 48), number % 3, np.uint8))
+    tree, _ = guessed(tmp_path)
+    assert tree["data"]["columns"]["heard"] == {"folder": "heard", "kind": "audio"}
+    assert tree["modalities"].keys() == {"seen", "heard"}
+
+
 def test_a_column_of_files_is_a_path_and_not_text(tmp_path: Path):
     rows = ["name;picture;kind;note;patient;part"]
     for number in range(20):
         save(tmp_path / "pictures" / f"{number}.png", picture(number))
         part = "test" if number > 15 else "training"
-        rows.append(f"s{number};pictures/{number}.png;{'ab'[number % 2]};free words {number};p{number // 2};{part}")
+        rows.append(f"s{number};pictures/{number}.png;{'ab'[number % 2]};w{number};p{number // 2};{part}")
     (tmp_path / "all.csv").write_text("\n".join(rows))
     tree, found = guessed(tmp_path)
     assert tree["data"]["file"] == "all.csv"
@@ -72,7 +112,43 @@ def test_a_column_of_files_is_a_path_and_not_text(tmp_path: Path):
     assert tree["tasks"] == {"kind": {"type": "classification"}}
     said = "\n".join(found.reasons)
     assert "picture: 100 % of its values are files" in said
-    assert "note: 20 different texts" in said
+    assert "note: 20 different words, such as 'w0', are taken for names or codes; left out" in said
+
+
+def test_a_column_of_texts_is_an_input_with_its_reason(tmp_path: Path):
+    rows = ["id\tpost\tpicture\tmood\ttags\tsame\tempty"]
+    for number in range(24):
+        save(tmp_path / "pictures" / f"{number}.png", picture(number))
+        post = f"what a day | no. {number}" if number % 2 else f"今天天气{number}"
+        rows.append(f"{number}\t{post}\tpictures/{number}.png\t{'ab'[number % 2]}\tx|{'yz'[number % 2]}\tas ever\t")
+    (tmp_path / "posts.tsv").write_text("\n".join(rows), encoding="utf-8")
+    tree, found = guessed(tmp_path)
+    assert tree["modalities"]["post"] == {"type": "text", "encoder": {"type": "text_rnn"}}
+    assert list(tree["modalities"]) == ["post", "picture"]
+    assert tree["tasks"].keys() == {"mood", "tags"}
+    said = "\n".join(found.reasons)
+    assert "post: 24 different texts of up to 19 letters" in said
+    assert "same: the same value everywhere" in said
+    assert "empty: empty everywhere; left out" in said
+
+
+@pytest.mark.parametrize(("encoding", "options"), [("utf-8", {}), ("gb18030", {"encoding": "gb18030"})])
+def test_a_column_of_text_files_is_read_from_them_in_an_encoding_that_fits(
+    tmp_path: Path, encoding: str, options: dict[str, str]
+):
+    rows = ["id,post,mood"]
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_bytes(f"今天天气很好 {number}".encode(encoding))
+        rows.append(f"{number},{number}.txt,{'ab'[number % 2]}")
+    (tmp_path / "posts.csv").write_text("\n".join(rows))
+    tree, found = guessed(tmp_path)
+    assert tree["modalities"]["post"] == {"type": "text", "file": True, **options, "encoder": {"type": "text_rnn"}}
+    assert f"fit {encoding}" in "\n".join(found.reasons)
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_bytes(b"\0\1\2")
+    assert (
+        "that are no texts" in of_cells(pa.chunked_array([[f"{number}.txt" for number in range(8)]]), tmp_path).reason
+    )
 
 
 def test_binary_masks_and_colour_masks_are_declared(tmp_path: Path):

@@ -14,7 +14,7 @@ from weft.data.manifest import Column
 from weft.errors import DataFault
 from weft.registry import Range
 
-Kind = Literal["image", "depth", "label", "class", "labels", "points", "number", "text"]
+Kind = Literal["image", "depth", "audio", "label", "class", "labels", "points", "number", "text"]
 
 #: Between the names in a cell that holds several.
 SEPARATOR = "|"
@@ -25,7 +25,8 @@ class Declared:
     """What is known about one column.
 
     Args:
-        kind: image, depth, label (a map of classes), class (one name), labels (several names), points, number or text.
+        kind: image, depth, audio, label (a map of classes), class (one name), labels (several names), points, number or
+            text.
         classes: names of the classes in the order of their numbers, or {value: name} where values have gaps, start at 1
             or are other words. By default, for class and labels: what the training split holds, sorted.
         ignore: value of a label map where there is no label.

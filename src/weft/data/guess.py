@@ -12,14 +12,19 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from weft.data.guess_column import ColumnGuess, of_cells, of_files
-from weft.data.listing import by_stem, folder
+from weft.data.audiofile import SOUNDS
+from weft.data.formats import chestxray14, mvsa
+from weft.data.guess_column import ENCODERS, ColumnGuess, of_cells, of_files
+from weft.data.listing import RASTERS, by_stem, folder
 from weft.data.manifest import SPLITS, usual_split
 from weft.data.tablefile import read_table
 from weft.errors import DataFault
 
 #: Endings of tables that are looked at.
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+#: Endings of files that can be cells.
+_FILES = (*RASTERS, *SOUNDS)
 
 #: Columns whose equal values usually belong together.
 _GROUPS = ("patient", "patient_id", "subject", "subject_id", "scene", "group", "site", "drive", "sequence")
@@ -62,8 +67,8 @@ def guess(path: Path | str) -> Guess:
     layout = next((found for look in looks if (found := look(root)) is not None), None)
     if layout is None:
         raise DataFault(
-            f"{root} has neither a table (.csv, .tsv, .jsonl, .parquet) with paths of files in it, nor folders of "
-            "pictures that are classes or are paired by name; see docs/data-formats.md for the layouts that are read",
+            f"{root} has neither a table (.csv, .tsv, .jsonl, .parquet) of texts or paths of files, nor folders of "
+            "pictures or sounds that are classes or are paired by name; see docs/data-formats.md for what is read",
             code="no-layout",
         )
     layout.format["root"] = str(path)
@@ -82,6 +87,32 @@ def _known(root: Path) -> _Layout | None:
         return _Layout(
             {"format": "camvid"}, {"image": raster, "label": label}, ["train/ and trainannot/: laid out as camvid"]
         )
+    if (root / "data").is_dir() and ((root / mvsa.OFFICIAL).is_file() or any(root.glob("ID-label-*.txt"))):
+        columns = {
+            "text": ColumnGuess("text", "the sentence of a post"),
+            "image": ColumnGuess("image", "its picture", size=(224, 224)),
+            "label": ColumnGuess("class", "its sentiment: positive, neutral or negative"),
+        }
+        validation = {"by": "stratified", "stratify": "label"}
+        return _Layout(
+            {"format": "mvsa", "validation": validation}, columns, ["data/ and lists of labels: laid out as mvsa"]
+        )
+    if any((root / name).is_file() for name in chestxray14.ENTRIES):
+        columns = {
+            "image": ColumnGuess("image", "X-rays of the chest", options={"channels": 1}, size=(224, 224)),
+            "findings": ColumnGuess(
+                "labels", "any of fourteen findings", task={"type": "classification", "multi_label": True}
+            ),
+        }
+        reason = "Data_Entry_2017.csv: laid out as chestxray14; X-rays of one patient belong together (data.group)"
+        return _Layout({"format": "chestxray14"}, columns, [reason], group="patient")
+    if (root / "recordings").is_dir() and any(root.glob("*images-idx3-ubyte*")):
+        columns = {
+            "image": ColumnGuess("image", "handwritten digits, 28 x 28", options={"channels": 1}),
+            "audio": ColumnGuess("audio", "spoken digits"),
+            "digit": ColumnGuess("class", "the ten digits"),
+        }
+        return _Layout({"format": "digits"}, columns, ["recordings/ and idx files of pictures: laid out as digits"])
     return None
 
 
@@ -158,18 +189,19 @@ def _split_column(table: pa.Table) -> str | None:
 
 
 def _class_folders(root: Path) -> _Layout | None:
-    """Folders of pictures that share no names: classes."""
+    """Folders of pictures or sounds that share no names: classes."""
     splits = [name for name in _folders(root) if usual_split(name) in SPLITS]
     base = root / splits[0] if splits else root
-    pictures = {name: by_stem(base / name) for name in _folders(base)}
-    pictures = {name: files for name, files in pictures.items() if files}
-    if len(pictures) < 2 or len(_endings(pictures)) > 1:
+    files = {name: by_stem(base / name, endings=_FILES) for name in _folders(base)}
+    files = {name: found for name, found in files.items() if found}
+    if len(files) < 2 or len(_endings(files)) > 1:
         return None
-    counts = ", ".join(f"{name} {len(files)}" for name, files in list(pictures.items())[:6])
-    some = [base / name / file for name, files in pictures.items() for file in list(files.values())[:3]]
+    counts = ", ".join(f"{name} {len(found)}" for name, found in list(files.items())[:6])
+    some = [base / name / file for name, found in files.items() for file in list(found.values())[:3]]
+    guess = of_files(some, name="image")
     columns = {
-        "image": of_files(some, name="image"),
-        "label": ColumnGuess("class", f"{len(pictures)} folders that share no file names are classes: {counts}"),
+        "audio" if guess.kind == "audio" else "image": guess,
+        "label": ColumnGuess("class", f"{len(files)} folders that share no file names are classes: {counts}"),
     }
     reasons = [f"{' and '.join(splits)}: folders named as splits"] if splits else []
     return _Layout({"format": "folder"}, columns, reasons)
@@ -183,7 +215,7 @@ def _parallel(root: Path) -> _Layout | None:
     stems: dict[str, dict[str, str]] = {}
     for name in _folders(base):
         inside = next((part for part in _folders(base / name) if usual_split(part) in SPLITS), "")
-        files = by_stem(base / name / inside)
+        files = by_stem(base / name / inside, endings=_FILES)
         if files:
             stems[name] = files
             pictures[name] = [base / name / inside / file for file in files.values()]
@@ -239,7 +271,9 @@ def _written(root: Path, layout: _Layout, reasons: list[str]) -> Guess:
         reasons.append(f"{depth}: no labels were found, so the task is to tell it from the rest")
     if not inputs or not targets:
         lacking = (
-            "nothing that can be an input (pictures or depth)" if not inputs else "nothing to learn (labels, depth)"
+            "nothing that can be an input (pictures, depth, sounds or texts)"
+            if not inputs
+            else "nothing to learn (labels, depth)"
         )
         said = "".join(f"\n  {reason}" for reason in reasons)
         raise DataFault(f"{root} has {lacking}; what was found:{said}", code="no-layout")
@@ -252,16 +286,18 @@ def _written(root: Path, layout: _Layout, reasons: list[str]) -> Guess:
         data["group"] = layout.group
         data["validation"] = {"by": "group"}
     tree: dict[str, Any] = {"name": _name(root.resolve().name), "data": data, "modalities": {}, "tasks": {}}
-    encoder = {"type": "timm", "name": "resnet18", "pretrained": False}
     for column, known in inputs.items():
-        entry: dict[str, Any] = {"type": known.kind, **known.options, "encoder": dict(encoder)}
+        entry: dict[str, Any] = {"type": known.kind, **known.options, "encoder": dict(ENCODERS[known.kind])}
         tree["modalities"][_name(column)] = entry if _name(column) == column else {**entry, "column": column}
     for column, known in targets.items():
         task = dict(known.task or {})
         tree["tasks"][_name(column)] = task if _name(column) == column else {**task, "target": column}
     if len(inputs) > 1:
         tree["fusion"] = "concat"
-    reasons.append("encoders: resnet18 from random weights; `pretrained: true` fetches weights and usually does better")
+    if any(ENCODERS[column.kind].get("pretrained") is False for column in inputs.values()):
+        reasons.append(
+            "encoders: resnet18 from random weights; `pretrained: true` fetches weights and usually does better"
+        )
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     header = "".join(f"# {line}\n" for reason in reasons for line in reason.splitlines())
     return Guess(

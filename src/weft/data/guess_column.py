@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from weft.data.audiofile import SOUNDS, Header, header
 from weft.data.declared import SEPARATOR
 from weft.data.listing import RASTERS
 from weft.data.rasterfile import Raster, open_raster
+from weft.data.text.files import COMMON, read_text
+from weft.data.text.splitting import UNSPACED
 from weft.modalities.base import BadCell
 
 #: Files that are opened, and cells that are looked at.
@@ -30,13 +35,26 @@ _MAX_CLASSES = 200
 #: Longest side that pictures are used at.
 _LARGEST = 512
 
+#: Words with a space between, or two characters of a script that needs none.
+_SEVERAL_WORDS = re.compile(f"\\S\\s+\\S|[{UNSPACED}]{{2}}")
+
+_RESNET: dict[str, Any] = {"type": "timm", "name": "resnet18", "pretrained": False}
+
+#: Kinds of columns that can be a modality, and the encoder that is written for each.
+ENCODERS: dict[str, dict[str, Any]] = {
+    "image": _RESNET,
+    "depth": _RESNET,
+    "audio": {"type": "conv_rnn"},
+    "text": {"type": "text_rnn"},
+}
+
 
 @dataclass(frozen=True)
 class ColumnGuess:
     """What a column seems to be.
 
     Attributes:
-        kind: image, depth, label, class, labels, points, number, text, path.
+        kind: image, depth, audio, text, label, class, labels, points, number, path, nothing.
         reason: why.
         declared: what the data format must be told of it.
         options: of the modality.
@@ -59,21 +77,23 @@ class ColumnGuess:
     @property
     def is_input(self) -> bool:
         """Whether it can be a modality."""
-        return self.kind in ("image", "depth")
+        return self.kind in ENCODERS
 
 
 def of_cells(cells: pa.ChunkedArray, root: Path) -> ColumnGuess:
     """Judge a column of a table."""
     given = cells.drop_null().slice(0, _CELLS).to_pylist()
     if not given:
-        return ColumnGuess("text", "empty everywhere; left out")
+        return ColumnGuess("nothing", "empty everywhere; left out")
     texts = [value for value in given if isinstance(value, str)]
     there = [root / text for text in texts if len(text) < 1000 and _is_file(root, text)]
     if len(there) > 0.5 * len(given):
         share = f"{100 * len(there) / len(given):.0f} % of its values are files"
-        guess = of_files(there, name=there[0].parent.name) if there[0].suffix.lower() in RASTERS else None
-        if guess is None:
+        if there[0].suffix.lower() == ".txt":
+            return _of_text_files(there, share)
+        if there[0].suffix.lower() not in (*RASTERS, *SOUNDS):
             return ColumnGuess("path", f"{share} ({there[0].suffix}), of a kind that is not guessed; left out")
+        guess = of_files(there, name=there[0].parent.name)
         return ColumnGuess(
             guess.kind, f"{share}; {guess.reason}", guess.declared, guess.options, guess.task, guess.size
         )
@@ -87,13 +107,15 @@ def of_cells(cells: pa.ChunkedArray, root: Path) -> ColumnGuess:
 
 
 def of_files(paths: Sequence[Path], *, name: str) -> ColumnGuess:
-    """Judge raster files by some of them.
+    """Judge raster or sound files by some of them.
 
     Args:
         paths: the files.
         name: of the folder or column, where only a name can tell.
     """
     places = np.unique(np.linspace(0, len(paths) - 1, min(_FILES, len(paths))).astype(int))
+    if paths[0].suffix.lower() in SOUNDS:
+        return _of_sounds([paths[place] for place in places])
     rasters: list[Raster] = []
     for place in places:
         try:
@@ -115,6 +137,24 @@ def of_files(paths: Sequence[Path], *, name: str) -> ColumnGuess:
     count = max(channels) if max(channels) not in (2, 4) else (3 if max(channels) == 4 else 1)
     options = {} if count == 3 else {"channels": count}
     return ColumnGuess("image", f"pictures ({kinds})", options=options, size=_size(rasters))
+
+
+def _of_sounds(paths: Sequence[Path]) -> ColumnGuess:
+    """Sounds are brought to the rate that most of them have."""
+    headers: list[Header] = []
+    for path in paths:
+        try:
+            headers.append(header(path))
+        except BadCell:
+            continue  # `weft data` names every file that cannot be read
+    if not headers:
+        return ColumnGuess("path", f"none of {len(paths)} files could be read; left out")
+    rates = Counter(found.sample_rate for found in headers)
+    rate = rates.most_common(1)[0][0]
+    seconds = [found.num_frames / found.sample_rate for found in headers]
+    length = f"{min(seconds):.3g} to {max(seconds):.3g} s"
+    reason = f"sounds of {length} at {', '.join(f'{one} Hz' for one in sorted(rates))}; sample_rate {rate} is taken"
+    return ColumnGuess("audio", reason, {"kind": "audio"}, {"sample_rate": rate})
 
 
 def _of_grey(rasters: Sequence[Raster], name: str) -> ColumnGuess:
@@ -167,7 +207,8 @@ def _of_colours(colours: Sequence[tuple[int, ...]], num_files: int) -> ColumnGue
 
 def _of_words(cells: pa.ChunkedArray, given: list[Any]) -> ColumnGuess:
     """Numbers, class names, several names, or text."""
-    if any(SEPARATOR in value for value in given if isinstance(value, str)):
+    pieces = [piece for value in given if isinstance(value, str) for piece in value.split(SEPARATOR)]
+    if len(pieces) > len(given) and len(set(pieces)) <= min(_MAX_CLASSES, len(pieces) // 2):
         reason = f"names with {SEPARATOR} between them: several labels a sample"
         task = {"type": "classification", "multi_label": True}
         return ColumnGuess("labels", reason, {"kind": "labels"}, task=task)
@@ -183,10 +224,27 @@ def _of_words(cells: pa.ChunkedArray, given: list[Any]) -> ColumnGuess:
             "class", f"{different} different values in {len(cells)} rows ({some}): classes", {"kind": "class"}
         )
     if different < 2:
-        return ColumnGuess("text", f"the same value everywhere ({words[0][:40]!r}); left out")
-    return ColumnGuess(
-        "text", f"{different} different texts of up to {longest} letters; no modality here reads text, left out"
-    )
+        return ColumnGuess("nothing", f"the same value everywhere ({words[0][:40]!r}); left out")
+    several = sum(bool(_SEVERAL_WORDS.search(word)) for word in words)
+    if several <= 0.5 * len(words):
+        reason = f"{different} different words, such as {words[0][:40]!r}, are taken for names or codes; left out"
+        return ColumnGuess("nothing", reason)
+    return ColumnGuess("text", f"{different} different texts of up to {longest} letters")
+
+
+def _of_text_files(paths: Sequence[Path], share: str) -> ColumnGuess:
+    """Text files, in the first of the usual encodings that fits all that are looked at."""
+    some = paths[:: max(1, len(paths) // _FILES)][:_FILES]
+    for encoding in COMMON:
+        try:
+            texts = [read_text(path, encoding) for path in some]
+        except BadCell:
+            continue
+        letters = max(map(len, texts))
+        reason = f"{share}; texts of up to {letters} letters, whose bytes fit {encoding}; check the encoding"
+        options = {"file": True, **({} if encoding == "utf-8" else {"encoding": encoding})}
+        return ColumnGuess("text", reason, options=options)
+    return ColumnGuess("path", f"{share} (.txt) that are no texts; left out")
 
 
 def _of_lists(given: list[Any]) -> ColumnGuess:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from weft.data.audiofile import SOUNDS
 from weft.data.declared import Declared, Kind, describe
 from weft.data.listing import RASTERS, absent_notes, by_stem, folder, read_names
 from weft.data.manifest import SPLITS, Column, Manifest, usual_split
@@ -23,7 +24,7 @@ class FolderColumn(Declared):
 
     Args:
         folder: below `root`; a pattern such as masks/*_mask.png where names are more than the sample's: * is its id.
-        kind: image, depth, label (a map of classes) or text.
+        kind: image, depth, audio, label (a map of classes) or text.
     """
 
     folder: str
@@ -37,7 +38,7 @@ class Folder:
     Splits are sub-folders named train, val and test, outside (`train/CLASS/1.jpg`, `train/images/1.jpg`) or, in
     parallel folders, inside (`images/train/1.jpg`); or lists of ids in files; or else every sample is train.
 
-    Class folders give the columns `image` and `label`. In parallel folders a sample that some folder has no file of is
+    Class folders give the columns `image`, or `audio` where they hold sounds, and `label`. In parallel folders a sample that some folder has no file of is
     absent there.
 
     Example:
@@ -73,7 +74,7 @@ class Folder:
         table = self._parallel(root) if self.columns else self._class_folders(root)
         if not table.num_rows:
             raise DataFault(
-                f"{root} has no pictures where they are expected; check `root` and `columns`", code="no-samples"
+                f"{root} has no files where they are expected; check `root` and `columns`", code="no-samples"
             )
         notes = tuple(absent_notes(table))
         if self.lists:
@@ -81,23 +82,30 @@ class Folder:
             notes += said
         declared: Mapping[str, Declared] = self.columns or {"label": Declared(kind="class", classes=self.classes)}
         table, columns = describe(table, declared, source=str(root))
-        return Manifest(table, root, {"image": Column("image"), **columns}, notes=notes)
+        known = {"image": Column("image"), "audio": Column("audio"), **columns}
+        return Manifest(table, root, known, notes=notes)
 
     def _class_folders(self, root: Path) -> pa.Table:
         parts = []
         for prefix, split in (_split_folders(root) or {"": "train"}).items():
             for name in _folders(root / prefix):
-                files = by_stem(root / prefix / name)
+                files = by_stem(root / prefix / name, endings=(*RASTERS, *SOUNDS))
                 where = os.path.join(prefix, name)
                 ids = [f"{where}/{stem}" for stem in files]
-                paths = [f"{where}/{file}" for file in files.values()]
-                parts.append(_rows(split, ids, {"image": paths, "label": [name] * len(ids)}))
+                cells: dict[str, list[Any]] = {"image": [], "audio": []}
+                for file in files.values():
+                    heard = os.path.splitext(file)[1].lower() in SOUNDS
+                    cells["image"].append(None if heard else f"{where}/{file}")
+                    cells["audio"].append(f"{where}/{file}" if heard else None)
+                parts.append(_rows(split, ids, {**cells, "label": [name] * len(ids)}))
         if not parts:
             raise DataFault(
                 f"{root} has no folders, and every folder is a class; give `columns` for parallel folders",
                 code="no-samples",
             )
-        return pa.concat_tables(parts)
+        table = pa.concat_tables(parts)
+        empty = [name for name in ("image", "audio") if table.column(name).null_count == table.num_rows]
+        return table.drop_columns(empty)
 
     def _parallel(self, root: Path) -> pa.Table:
         """Rows of parallel folders: splits outside, else inside, else none."""
@@ -117,7 +125,9 @@ class Folder:
         """Rows of one split: one for each stem that any of the folders has."""
         found: dict[str, dict[str, str]] = {}
         for name, column in self.columns.items():
-            path, before, after, endings = _pattern(prefix / column.folder)
+            path, before, after, endings = _pattern(
+                prefix / column.folder, SOUNDS if column.kind == "audio" else RASTERS
+            )
             path = path / inside if inside else path
             files = by_stem(folder(root, str(path)), endings=endings, before=before, after=after)
             found[name] = {stem: f"{path.as_posix()}/{file}" for stem, file in files.items()}
@@ -141,17 +151,17 @@ def _folders(path: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _pattern(path: PurePath) -> tuple[PurePath, str, str, tuple[str, ...]]:
+def _pattern(path: PurePath, usual: tuple[str, ...]) -> tuple[PurePath, str, str, tuple[str, ...]]:
     """(folder, what stands before the id, what stands after it, endings) of `folder` or `folder/*_mask.png`."""
     if "*" not in path.name:
-        return path, "", "", RASTERS
+        return path, "", "", usual
     before, _, after = path.name.partition("*")
     if "*" in after or "*" in str(path.parent):
         raise DataFault(
             f"the folder {str(path)!r} has more than one *; it stands for the sample's id once", code="bad-pattern"
         )
     stem, ending = os.path.splitext(after)
-    return path.parent, before, stem, (ending.lower(),) if ending and ending != ".*" else RASTERS
+    return path.parent, before, stem, (ending.lower(),) if ending and ending != ".*" else usual
 
 
 def _rows(split: str, ids: list[str], cells: Mapping[str, list[Any]]) -> pa.Table:
