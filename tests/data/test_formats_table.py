@@ -173,6 +173,64 @@ def touch(path: Path) -> None:
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(path)
 
 
+def test_paths_are_made_of_other_columns_and_are_empty_where_one_of_those_is(tmp_path: Path):
+    text = "house,room,n\n7,bath,x\n8,,y\n"
+    paths = {"photo": "images/{house}_{room}.jpg", "plan": "{n}.png", "whole": "p/{house}"}
+    manifest = csv(tmp_path, text, id="house", paths=paths)
+    assert manifest.names == ["id", "split", "house", "room", "n", "photo", "plan", "whole"]
+    assert manifest.values("photo").to_pylist() == ["images/7_bath.jpg", None]
+    assert manifest.values("plan").to_pylist() == ["x.png", "y.png"]
+    assert manifest.values("whole").to_pylist() == ["p/7", "p/8"]
+    pyarrow.parquet.write_table(pa.table({"id": [7, 8]}), tmp_path / "t.parquet")
+    typed = Table(root=str(tmp_path), file="t.parquet", paths={"photo": "{id}.jpg"}).manifest()
+    assert typed.values("photo").to_pylist() == ["7.jpg", "8.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "why"),
+    [
+        ({"p": "images/{hous}.jpg"}, "names the column 'hous', which t.csv does not have; .* did you mean 'house'"),
+        ({"p": "images/1.jpg"}, "has no column in it"),
+        ({"p": "{house}}.jpg"}, "a brace too many"),
+        ({"house": "{house}.jpg"}, r"`paths` makes 'house', which t\.csv has"),
+        ({"id": "{house}.jpg"}, "`paths` makes 'id'"),
+    ],
+)
+def test_a_pattern_that_cannot_be_filled_in_is_refused(tmp_path: Path, paths: dict[str, str], why: str):
+    with pytest.raises(DataFault, match=why):
+        csv(tmp_path, "house\n7\n", paths=paths)
+
+
+def test_files_that_need_not_be_there_are_empty_cells_and_counted_and_others_stay(tmp_path: Path):
+    touch(tmp_path / "a1.png")
+    text = "id\n1\n2\n3\n"
+    paths = {"a": "a{id}.png", "b": "b{id}.png"}
+    manifest = csv(tmp_path, text, paths=paths, optional=("a",))
+    assert manifest.values("a").to_pylist() == ["a1.png", None, None]
+    assert manifest.values("b").to_pylist() == ["b1.png", "b2.png", "b3.png"]
+    assert "column 'a': 2 of 3 samples have no file" in manifest.notes
+    outside = csv(tmp_path, "id,p\n1,../x.png\n", optional=("p",))
+    assert outside.values("p").to_pylist() == ["../x.png"]  # refused when it is read
+    with pytest.raises(DataFault, match="the data has no column 'c'"):
+        csv(tmp_path, text, paths=paths, optional=("c",))
+
+
+def test_the_houses_are_read_as_they_lie(shared: Path):
+    rooms = ("bathroom", "bedroom", "frontal", "kitchen")
+    manifest = Table(
+        root=str(shared / "data" / "houses"),
+        file="train.csv",
+        id="house",
+        paths={room: f"images/{{house}}_{room}.jpg" for room in rooms},
+        optional=("kitchen",),
+    ).manifest()
+    assert len(manifest) == 421
+    assert manifest.row(0)["kitchen"] == "images/3_kitchen.jpg"
+    for room in rooms:
+        assert manifest.present(room).all()
+        assert manifest.resolve(manifest.row(420)[room]).is_file()
+
+
 def test_class_folders_with_and_without_splits(tmp_path: Path):
     for name in ("a/1.png", "a/2.png", "b/1.png"):
         touch(tmp_path / "flat" / name)

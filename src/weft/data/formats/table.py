@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from weft.data.declared import Declared, describe
 from weft.data.listing import folder
 from weft.data.manifest import IDS_CHECKED, Column, Manifest, usual_split
+from weft.data.pathcolumns import made_paths, without_missing
 from weft.data.tablefile import keep, read_table
 from weft.errors import DataFault
 from weft.registry import register
@@ -28,9 +29,14 @@ class Table:
 
     An empty cell is an absent input or a missing label. In CSV every cell is text until its column is declared.
 
+    Files whose names follow from other columns need no column of their own: `paths` makes one, with each `{column}`
+    replaced by what the row has there.
+
     Example:
         data:
           {format: table, root: my_data, file: samples.csv, columns: {depth: {kind: depth, metres_per_unit: 0.001}}}
+        data:
+          {format: table, root: houses, file: houses.csv, id: house, paths: {kitchen: "images/{house}_kitchen.jpg"}}
 
     Args:
         root: folder that the paths in the cells start from.
@@ -41,6 +47,10 @@ class Table:
         encoding: of CSV files, such as utf-8 or gb18030.
         null_values: texts that stand for an empty cell.
         columns: what is known about columns whose cells do not tell it themselves.
+        paths: further columns, of files, by a pattern with the names of others in it; where a row lacks one of those,
+            the cell is empty.
+        optional: columns of files that need not be there, below `root`: the cell is then empty. In other columns a
+            file that is not there is a fault.
     """
 
     def __init__(
@@ -54,6 +64,8 @@ class Table:
         encoding: str = "utf-8",
         null_values: tuple[str, ...] = ("",),
         columns: dict[str, Declared] | None = None,
+        paths: dict[str, str] | None = None,
+        optional: tuple[str, ...] = (),
     ) -> None:
         self.root = root
         self.files = dict(file) if isinstance(file, Mapping) else {"": file}
@@ -63,21 +75,26 @@ class Table:
         self.encoding = encoding
         self.null_values = tuple(null_values)
         self.columns = {name: Declared.of(column) for name, column in (columns or {}).items()}
+        self.paths = dict(paths or {})
+        self.optional = tuple(optional)
 
     def manifest(self) -> Manifest:
         """All rows of all files.
 
         Raises:
-            DataFault: a file is missing or damaged, a declared column is not there, or an id is there twice.
+            DataFault: a table is missing or damaged, a named column is not there, or an id is there twice.
         """
         root = folder(self.root)
-        key = [self.id, self.split, self.delimiter, self.encoding, self.null_values, list(self.files)]
+        key = [self.id, self.split, self.delimiter, self.encoding, self.null_values, list(self.files), self.paths]
         declared = {name: asdict(column) for name, column in self.columns.items()}
         sources = [root / file for file in self.files.values()]
         table, notes = keep([*key, declared], sources, lambda: self._table(root))
         metadata = table.schema.metadata or {}
         columns = {name: Column(**known) for name, known in json.loads(metadata[_COLUMNS]).items()}
-        return Manifest(table, root, columns, notes=(*json.loads(metadata[_NOTES]), *notes))
+        manifest = Manifest(table, root, columns, notes=(*json.loads(metadata[_NOTES]), *notes))
+        for column in self.optional:  # looked for each time: a table that is kept would not know of new files
+            manifest = without_missing(manifest, column)
+        return manifest
 
     def _table(self, root: Path) -> pa.Table:
         """The whole as a manifest's table; what else is known of it stands in its metadata, to be kept with it."""
@@ -101,7 +118,11 @@ class Table:
         ids = self._ids(table, path, f"{split}-" if split else "", notes)
         splits = self._splits(table, path, split, notes)
         rest = table.select([name for name in table.column_names if name not in ("id", "split")])
-        return pa.table([ids, splits, *rest.columns], names=["id", "split", *rest.column_names])
+        made = {name: made_paths(table, pattern, path.name) for name, pattern in self.paths.items()}
+        for name in made:
+            if name in ("id", "split", *rest.column_names):
+                raise DataFault(f"`paths` makes {name!r}, which {path.name} has; choose another name", code="no-column")
+        return pa.table([ids, splits, *rest.columns, *made.values()], names=["id", "split", *rest.column_names, *made])
 
     def _ids(self, table: pa.Table, path: Path, prefix: str, notes: list[str]) -> pa.ChunkedArray | pa.Array:
         if self.id in table.column_names:
