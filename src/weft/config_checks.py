@@ -25,10 +25,13 @@ def cross_check(values: Values, schema: Schema) -> Iterator[Finding]:
     yield from _check_name(values)
     yield from _check_shares(values.get("modalities", {}))
     yield from _check_kinds(values.get("modalities", {}), schema)
+    yield from _check_columns(values.get("modalities", {}), schema)
     yield from _check_over(values, schema)
     yield from _check_maps(values, schema)
+    yield from _check_places(values, schema)
     data = values.get("data", {})
     yield from _check_geometry(data)
+    yield from _check_alone(values.get("modalities", {}), data)
     yield from _check_validation(data)
     yield from _check_best(values, schema)
 
@@ -67,6 +70,14 @@ def _check_kinds(modalities: Values, schema: Schema) -> Iterator[Finding]:
             ]
             message = f"{encoder.type} reads {reads} and {name} is {kind}; encoders that read it: {', '.join(fit)}"
             yield ("modalities", name, "encoder"), message
+
+
+def _check_columns(modalities: Values, schema: Schema) -> Iterator[Finding]:
+    """Only what reads rows reads several columns."""
+    for name, one in modalities.items():
+        cell = part_schema(schema, "modality", one["type"]).get("x-cell") if "type" in one else None
+        if one.get("columns") and cell is not None and cell != "row":
+            yield ("modalities", name, "columns"), f"{name} is {one['type']} and reads one; give its `column` instead"
 
 
 def _check_over(values: Values, schema: Schema) -> Iterator[Finding]:
@@ -112,6 +123,22 @@ def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:
             yield ("tasks", name), message
 
 
+def _check_places(values: Values, schema: Schema) -> Iterator[Finding]:
+    """A fusion that compares modalities place by place takes those that have maps."""
+    modalities, fusion = values.get("modalities", {}), values.get("fusion")
+    if not isinstance(fusion, Part) or not part_schema(schema, "fusion", fusion.type).get("x-needs_maps"):
+        return
+    without = [name for name, one in modalities.items() if not _gives_maps(one, modalities, schema)]
+    if without:
+        others = [
+            name
+            for name in part_names(schema, "fusion")
+            if (part := part_schema(schema, "fusion", name)).get("x-gives_fused") and not part.get("x-needs_maps")
+        ]
+        message = f"{fusion.type} needs maps from every modality, and has none from {', '.join(without)}"
+        yield ("fusion",), f"{message}; those that take any modality: {', '.join(others)}"
+
+
 def _gives_maps(modality: Values, modalities: Values, schema: Schema) -> bool:
     raster = part_schema(schema, "modality", modality["type"]).get("x-input", "raster") == "raster"
     encoder = _encoder_of(modality, modalities)
@@ -139,6 +166,14 @@ def _check_geometry(data: Values) -> Iterator[Finding]:
     if size and crop and any(part > whole * zoom for part, whole in zip(crop, size, strict=True)):
         message = f"[{crop[0]}, {crop[1]}] was given, larger than data.size [{size[0]}, {size[1]}]; give a smaller crop"
         yield ("data", "augment", "crop"), message
+
+
+def _check_alone(modalities: Values, data: Values) -> Iterator[Finding]:
+    """Pictures that are not brought to one size cannot be in one batch."""
+    if "size" in data and data["size"] is None:
+        for name, one in modalities.items():
+            if one.get("aligned") is False:
+                yield ("modalities", name, "aligned"), "false was given without data.size; give data.size as well"
 
 
 def _check_validation(data: Values) -> Iterator[Finding]:

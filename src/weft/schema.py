@@ -2,7 +2,8 @@
 
 It serves editors, `weft list`, the reference page, and the loader, which tells mistakes by it without importing torch.
 
-`python -m weft.schema` writes `schema.json`, which ships with the package, and `docs/configuration.md`.
+`python -m weft.schema` writes `schema.json`, which ships with the package, `docs/configuration.md`, and the table in
+`docs/fusion.md`.
 
 Beside the standard keywords, which editors read, the loader reads these:
 
@@ -351,14 +352,17 @@ def as_json(schema: Schema) -> str:
 
 
 def main() -> None:
-    """Write `schema.json` and, in a checkout, `docs/configuration.md`."""
-    from weft.reference import reference  # here: it needs this module
+    """Write `schema.json` and, in a checkout, `docs/configuration.md` and the table in `docs/fusion.md`."""
+    from weft.compatibility import with_table  # here: these need this module, or torch
+    from weft.reference import reference
 
     schema = build()
     FILE.write_text(as_json(schema), encoding="utf-8")
     docs = FILE.parents[2] / "docs"
     if docs.is_dir():
         (docs / "configuration.md").write_text(reference(schema), encoding="utf-8")
+        page = docs / "fusion.md"
+        page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

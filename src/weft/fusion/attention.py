@@ -11,16 +11,26 @@ _WIDENING = 4
 
 def encoder_layer(dim: int, *, heads: int, dropout: float) -> nn.TransformerEncoderLayer:
     """Self-attention and a hidden layer, each with its normalisation before it."""
-    return nn.TransformerEncoderLayer(
+    layer = nn.TransformerEncoderLayer(
         dim, heads, _WIDENING * dim, dropout, activation="gelu", batch_first=True, norm_first=True
     )
+    _keep_linear(layer.self_attn)
+    return layer
 
 
 def decoder_layer(dim: int, *, heads: int, dropout: float) -> nn.TransformerDecoderLayer:
     """Self-attention, attention to others, and a hidden layer, each with its normalisation before it."""
-    return nn.TransformerDecoderLayer(
+    layer = nn.TransformerDecoderLayer(
         dim, heads, _WIDENING * dim, dropout, activation="gelu", batch_first=True, norm_first=True
     )
+    _keep_linear(layer.self_attn)
+    _keep_linear(layer.multihead_attn)
+    return layer
+
+
+def _keep_linear(attention: nn.MultiheadAttention) -> None:
+    """Drop no attention weights: on a processor torch would then hold all of them, the square of the tokens."""
+    attention.dropout = 0.0
 
 
 def attended(attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

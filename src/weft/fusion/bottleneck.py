@@ -30,7 +30,7 @@ class BottleneckFusion(TokenFusion):
         dim: width of the tokens and of the view.
         layers: number of layers.
         heads: of every attention; they divide the width.
-        dropout: probability of hiding a number or an attention in training.
+        dropout: probability of hiding a number in training, in what attention and hidden layers add.
         pool: what the view's vector is: the class token, or the mean of all tokens. With tasks that read only maps
             nothing trains the class token.
 
