@@ -40,6 +40,7 @@ CASES = {
     "binary_cross_entropy": ("binary_cross_entropy", {"pos_weight": [1.0, 2.0, 5.0]}, flags, torch.nan),
     "l1": ("l1", {}, values, torch.nan),
     "mse": ("mse", {}, values, torch.nan),
+    "huber": ("huber", {"delta": 0.2}, values, torch.nan),
     "scale_invariant": ("scale_invariant", {"balance": 0.85}, values, torch.nan),
 }
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from weft.losses.binary_cross_entropy import BinaryCrossEntropy
 from weft.losses.cross_entropy import CrossEntropy
-from weft.losses.regression import L1, MSE, ScaleInvariant
+from weft.losses.regression import L1, MSE, Huber, ScaleInvariant
 
 
 @pytest.mark.parametrize("weights", [None, [0.2, 1.0, 4.0]])
@@ -51,6 +51,14 @@ def test_absolute_and_squared_errors_by_hand() -> None:
     prediction, target = torch.tensor([1.0, 5.0, 2.0]), torch.tensor([3.0, torch.nan, 1.0])
     assert [number.item() for number in L1()(prediction, target)] == [3.0, 2.0]
     assert [number.item() for number in MSE()(prediction, target)] == [5.0, 2.0]
+
+
+@pytest.mark.parametrize("delta", [0.3, 1.0])
+def test_huber_is_pytorchs(delta: float) -> None:
+    prediction, target = torch.tensor([1.0, 5.0, 2.0, 0.0]), torch.tensor([3.0, torch.nan, 1.9, -0.6])
+    total, count = Huber(delta=delta)(prediction, target)
+    known = torch.tensor([0, 2, 3])
+    torch.testing.assert_close(total / count, F.huber_loss(prediction[known], target[known], delta=delta))
 
 
 def test_scale_invariant_is_equation_4_of_eigen() -> None:

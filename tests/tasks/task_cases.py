@@ -14,9 +14,11 @@ from weft.tasks.class_label import ClassLabel
 from weft.tasks.classification import Classification
 from weft.tasks.label_map import LabelMap
 from weft.tasks.location import Location
+from weft.tasks.numbers import Numbers
 from weft.tasks.pixel_regression import PixelRegression
 from weft.tasks.pixel_values import PixelValues
 from weft.tasks.points import Points
+from weft.tasks.regression import Regression
 from weft.tasks.segmentation import Segmentation
 from weft.types import Features, FeatureSpec
 
@@ -163,5 +165,24 @@ CASES = {
         _values,
         lambda target: target,
         {"MAE": 0, "delta_1.25": 1},
+    ),
+    "regression": Case(
+        "regression",
+        lambda: Regression(_VIEWS, Numbers({"mean": [1.0], "std": [2.0]})),
+        lambda: torch.tensor([[1.5], [-2.0], [4.0], [0.0]]),
+        lambda target: target,
+        {"MAE": 0, "RMSE": 0, "R2": 1},
+    ),
+    "regression of two numbers by their logarithms": Case(
+        "regression",
+        lambda: Regression(
+            _VIEWS,
+            Numbers({"mean": [12.0, 1.0], "std": [0.5, 0.2]}, names=("price", "area"), transform="log", unit="USD"),
+            loss=Part("loss", "huber"),
+            hidden=8,
+        ),
+        lambda: torch.tensor([[1e5, 2.0], [3e5, torch.nan], [2e5, 3.0], [2.5e5, 2.5]]),
+        lambda target: target,
+        {"MAE": 0, "R2": 1, "R2_log": 1, "RMSE_log/price": 0, "R2_log/area": 1},
     ),
 }

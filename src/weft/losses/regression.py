@@ -1,4 +1,4 @@
-"""Losses of values: absolute error, squared error, and the scale-invariant error of logarithms."""
+"""Losses of values: absolute error, squared error, what lies between, and the scale-invariant error of logarithms."""
 
 from __future__ import annotations
 
@@ -60,6 +60,26 @@ class MSE(_Elementwise):
     def term(self, difference: Tensor) -> Tensor:
         """difference²."""
         return difference.square()
+
+
+@register("loss", "huber")
+class Huber(_Elementwise):
+    """Half the squared error of small differences and the absolute error of large ones: outliers pull less.
+
+    Reference: Huber, Annals of Mathematical Statistics 35(1), 1964.
+
+    Args:
+        delta: differences up to this are squared. Beyond, the loss goes on in a straight line of this slope.
+    """
+
+    def __init__(self, *, delta: Annotated[float, Range(0, open_low=True)] = 1.0) -> None:
+        super().__init__()
+        self.delta = delta
+
+    def term(self, difference: Tensor) -> Tensor:
+        """difference² / 2, or delta · (|difference| − delta / 2)."""
+        size = difference.abs()
+        return torch.where(size <= self.delta, difference.square() / 2, self.delta * (size - self.delta / 2))
 
 
 @register("loss", "scale_invariant")
