@@ -66,6 +66,11 @@ def build_encoders(experiment: Experiment, data: Data, *, pretrained: bool) -> d
                 f"modalities.{name}.encoder.share: {name} has {own} channels and {config.share} has {other}; "
                 "set the same number of channels on both, or give each its own encoder"
             )
+        elif not data.modalities[name].means_as(data.modalities[config.share]):
+            problems.append(
+                f"modalities.{name}.encoder.share: equal values of {name} and {config.share} do not mean the same, as "
+                "each was fitted by itself; give each its own encoder"
+            )
         elif config.share in encoders:
             encoders[name] = encoders[config.share]
     if problems:

@@ -161,6 +161,10 @@ class Modality(Field):
     def num_channels(self) -> int:
         """Channels, or the width of a row, after `preprocessor`: what the encoder is built for."""
 
+    def means_as(self, other: Modality) -> bool:
+        """Whether equal values mean the same in both, so that they can share an encoder (same words, same columns)."""
+        return True
+
     @abstractmethod
     def preprocessor(self, input_spec: InputSpec) -> Preprocessor:
         """The module that turns stacked raw cells (P, ...) into the encoder's float input, on any device.
