@@ -245,6 +245,44 @@ def test_captions_and_sentences_say_what_is_there():
     assert "the knob" in sentence(content).lower()
 
 
+NAMED = replace(RULES, named=True)
+
+
+def named_senses(content: Scene) -> dict[str, object]:
+    rendering = Rendering(NAMED, "train", 0, content)
+    inputs: dict[str, object] = {name: getattr(rendering, name)().tobytes() for name in MODALITIES if name != "text"}
+    return {**inputs, "text": sentence(content, named=True)}
+
+
+def test_a_stain_looks_like_a_camouflaged_thing_to_the_byte_and_only_the_sentence_and_depth_tell_them_apart():
+    there, stain = scene(thing(mode="camouflaged")), replace(scene(), stains=(thing(mode="stain"),))
+    one, other = named_senses(there), named_senses(stain)
+    assert {name for name in MODALITIES if one[name] != other[name]} == {"text", "depth"}
+    assert named_senses(scene())["image"] != one["image"]
+    assert Rendering(NAMED, "train", 0, stain).label().max() == 0
+    assert len(Rendering(NAMED, "train", 0, stain).boxes()) == 0
+
+
+def test_the_sentence_names_camouflaged_things_and_no_others_with_their_places():
+    content = scene(thing(mode="camouflaged"), thing(cell=(0, 1), shape="ball"), thing(cell=(1, 1), mode="hidden"))
+    assert sentence(content, named=True).startswith(sentence(content) + " ")
+    assert sentence(content, named=True).endswith(": a box at the back left.")
+    two = scene(thing(mode="camouflaged"), thing(cell=(1, 1), shape="cone", mode="camouflaged"))
+    assert sentence(two, named=True).endswith(": a box at the back left and a cone at the front right.")
+    assert sentence(scene(thing()), named=True) == sentence(scene(thing()))
+
+
+def test_stains_are_of_the_stated_share_of_the_empty_cells_and_move_nothing_else():
+    plain, stained = RULES, replace(RULES, stains=0.4)
+    empty = number = 0
+    for index in range(300):
+        without, with_stains = draw(plain, "train", index), draw(stained, "train", index)
+        assert replace(with_stains, stains=()) == without
+        assert not {s.cell for s in with_stains.stains} & {t.cell for t in without.things}
+        empty, number = empty + 4 - len(without.things), number + len(with_stains.stains)
+    assert number / empty == pytest.approx(0.4, abs=0.09)
+
+
 def test_captions_tell_scenes_apart():
     seen: dict[str, tuple[object, ...]] = {}
     for index in range(100):

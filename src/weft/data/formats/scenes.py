@@ -80,6 +80,9 @@ class Scenes:
         visible: probability of each mark on the wall.
         noise: standard deviation of the sensors' noise: 1 is the full range of image, thermal and sound, and a metre.
         holes: share of the depth pixels that are unknown.
+        named: the image shows a camouflaged thing as a patch of darker floor in its outline, and the sentence goes on
+            to name these things and their places.
+        stains: probability that an empty cell has a stain: just such a patch, where nothing is.
         missing: share of the cells that are empty, by column, such as {depth: 0.2, label: 0.5}.
     """
 
@@ -99,6 +102,8 @@ class Scenes:
         visible: Fraction = 0.85,
         noise: Fraction = 0.02,
         holes: Fraction = 0.01,
+        named: bool = False,
+        stains: Fraction = 0.0,
         missing: dict[str, Fraction] | None = None,
     ) -> None:
         if camouflage + poster + hidden > 1:
@@ -123,6 +128,8 @@ class Scenes:
             visible=visible,
             noise=noise,
             holes=holes,
+            named=named,
+            stains=stains,
         )
 
     def manifest(self) -> Manifest:
@@ -158,7 +165,7 @@ class Scenes:
         scene = draw(self.rules, split, index)
         row: dict[str, Any] = {"id": f"{split}-{index:06d}", "split": split}
         row |= {name: f"scenes:{split}/{index}/{name}" for name in RENDERED}
-        row |= _written(scene)
+        row |= _written(scene, named=self.rules.named)
         if self.missing:
             chances = random(self.rules, split, index, "missing").random(len(COLUMNS))
             for name, chance in zip(COLUMNS, chances, strict=True):
@@ -186,12 +193,12 @@ def _rendering(rules: Rules, split: str, index: int) -> Rendering:
     return Rendering(rules, split, index)
 
 
-def _written(scene: Scene) -> dict[str, Any]:
+def _written(scene: Scene, *, named: bool) -> dict[str, Any]:
     """The cells that are values."""
     meant = scene.marks[scene.meant] if scene.meant else Mark(0.0, 0.0, False)
     names = {thing.class_name for thing in scene.things}
     return {
-        "text": sentence(scene),
+        "text": sentence(scene, named=named),
         "caption": captions(scene),
         "contents": [name for name in CLASSES if name in names],
         **{name: CLASS_NAMES[name][class_of(scene, name)] for name in DECIDED_BY},

@@ -6,7 +6,7 @@ one can from it; its figure on the split is the ceiling. For the dense tasks, wh
 
 * the look of the thing in its cell (see `evidence`), as far as these modalities show it, and whether the pixel is on
   the outline they show, or inside, or beside it;
-* where the cell looks empty, only the pixel's place in the picture, in 64 places.
+* where they show no outline, only the pixel's place in the picture, in 64 places, and what the sentence names there.
 
 Pixels of which the same is revealed form a group, and no rule can tell them apart. The counts of true classes in the
 groups give the best pixel accuracy (the most common class), the best mIoU and F1 (see `best`), and the least squared
@@ -25,7 +25,17 @@ from itertools import combinations
 import numpy as np
 
 from weft.data.scenes.best import best_accuracy, best_f1, best_miou, weighted_median
-from weft.data.scenes.evidence import EDGE_BESIDE, EDGE_INSIDE, INSIDE, NUM_PARTS, Evidence, gather, left_of_looks
+from weft.data.scenes.evidence import (
+    EDGE_BESIDE,
+    EDGE_INSIDE,
+    INSIDE,
+    NUM_PARTS,
+    OTHER_LOOKS,
+    Evidence,
+    gather,
+    left_of_looks,
+    outlined_and_said,
+)
 from weft.data.scenes.latents import CLASSES, FACTS, MARKS, MODALITIES, Rules, Scene, mark_position
 from weft.metrics.ranking import average_precision
 
@@ -66,6 +76,7 @@ def ceilings(
     known: dict[tuple[str, Subset], dict[str, float]] = {}
     for subset in subsets:
         for name, (figure, needs) in _FIGURES.items():
+            needs = needs if rules.named else needs - _NAMING.get(name, frozenset())
             seen = frozenset("image" if m == "clip" and "clip" not in needs else m for m in subset) & needs
             if (name, seen) not in known:
                 known[name, seen] = figure(evidence, seen, rules)
@@ -85,24 +96,25 @@ def class_of(scene: Scene, column: str) -> int:
 def _dense(evidence: Evidence, seen: Subset, rules: Rules) -> dict[str, float]:
     """Segmentation, edges and depth."""
     left = left_of_looks(seen)
-    empty = left == 0
+    outlined, said = outlined_and_said(left)
     shown = {name: np.zeros(sums.shape[:3]) for name, sums in evidence.pixels.items()}
+    placed = {name: np.zeros((len(OTHER_LOOKS), *sums.shape[1:])) for name, sums in evidence.pixels.items()}
     for name, sums in evidence.pixels.items():
-        np.add.at(shown[name], left[~empty], sums[~empty].sum(3))
-    placed = {name: sums[empty].sum(0) for name, sums in evidence.pixels.items()}  # (classes, parts, places)
+        np.add.at(shown[name], left[outlined], sums[outlined].sum(3))  # (looks, classes, parts)
+        np.add.at(placed[name], said[~outlined], sums[~outlined])  # (named, classes, parts, places)
 
     on_thing = [INSIDE, EDGE_INSIDE]
-    count, place_count = shown["count"], placed["count"]
-    by_class = np.concatenate([count[:, :, on_thing].sum(2), place_count[:, on_thing].sum(1).T])
-    beside = np.zeros((1, len(CLASSES)))
     off_thing = [part for part in range(NUM_PARTS) if part not in on_thing]
+    count, place_count = shown["count"], placed["count"]
+    by_place = place_count[:, :, on_thing].sum(2).swapaxes(1, 2)  # (named, places, classes)
+    by_place[..., 0] += place_count[:, :, off_thing].sum((1, 2))
+    beside = np.zeros((1, len(CLASSES)))
     beside[0, 0] = count[:, :, off_thing].sum()  # beside what is seen: surely background
-    by_class[len(count) :, 0] += place_count[:, off_thing].sum((0, 1))
-    counts = np.concatenate([by_class, beside])
+    counts = np.concatenate([count[:, :, on_thing].sum(2), by_place.reshape(-1, len(CLASSES)), beside])
 
-    edges = [EDGE_INSIDE, EDGE_BESIDE]
-    positives = np.concatenate([count.sum(1)[:, edges].ravel(), place_count[:, edges].sum((0, 1))])
-    sizes = np.concatenate([count.sum(1)[:, edges].ravel(), place_count.sum((0, 1))])
+    edges = [EDGE_INSIDE, EDGE_BESIDE]  # of things; the outline of a stain is none
+    positives = np.concatenate([count[:, 1:, edges].sum(1).ravel(), place_count[:, 1:, edges].sum((1, 2)).ravel()])
+    sizes = np.concatenate([count[:, :, edges].sum(1).ravel(), place_count.sum((1, 2)).ravel()])
     return {
         "label/mIoU": best_miou(counts),
         "label/pixel_accuracy": best_accuracy(counts),
@@ -115,7 +127,7 @@ def _depth_error(shown: Mapping[str, np.ndarray], placed: Mapping[str, np.ndarra
     """Root of the mean squared error of the best guess at depth, in metres."""
     total = shown["count"].sum() + placed["count"].sum()
     shown = {name: sums.sum(1)[:, [INSIDE, EDGE_INSIDE]].sum(1) for name, sums in shown.items()}
-    placed = {name: sums.sum((0, 1)) for name, sums in placed.items()}
+    placed = {name: sums.sum((1, 2)) for name, sums in placed.items()}
     step = np.maximum(shown["step_squared"], 1e-12)  # a look that no thing has
     on_things = shown["error_squared"] - shown["error_step"] ** 2 / step
     in_places = placed["error_squared"] - placed["error"] ** 2 / np.maximum(placed["count"], 1)
@@ -205,8 +217,11 @@ _Figure = Callable[[Evidence, Subset, Rules], dict[str, float]]
 
 #: {what: (how its figures are worked out, the modalities that bear on them)}
 _FIGURES: dict[str, tuple[_Figure, Subset]] = {
-    "dense": (_dense, frozenset({"image", "depth", "thermal"})),
-    "contents": (_contents, frozenset({"image", "depth", "thermal"})),
+    "dense": (_dense, frozenset({"image", "depth", "thermal", "text"})),
+    "contents": (_contents, frozenset({"image", "depth", "thermal", "text"})),
     "classes": (_classes, frozenset(MODALITIES)),
     "marks": (_marks, frozenset({"image", "depth", "thermal", "text"})),
 }
+
+#: {what: the modalities that bear on it only where camouflaged things are named}
+_NAMING: dict[str, Subset] = {"dense": frozenset({"text"}), "contents": frozenset({"text"})}

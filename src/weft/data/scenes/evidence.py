@@ -1,9 +1,10 @@
 """What each sensor reveals of a split, counted: the material that the ceilings are worked out from.
 
-A thing has a **look**: what the image shows of it (nothing, ball, box, cone or parcel), what depth shows and what
-thermal shows (nothing, ball, box or cone each). A look is all that the rasters say about a cell of the floor, besides
-where the outline runs; taking a modality away erases its part of the look. Where no part is left the cell looks empty,
-and the place in the picture is all there is to go by.
+A thing has a **look**: what the image shows of it (nothing, ball, box, cone or parcel, or a patch in the outline of
+one), what depth shows, what thermal shows and what the sentence names (nothing, ball, box or cone each). A look is all
+that is said about a cell of the floor, besides where the outline runs; taking a modality away erases its part of the
+look. Where no raster's part is left there is no outline, and the place in the picture is all there is to go by, besides
+what the sentence names.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from weft.data.scenes.geometry import room
 from weft.data.scenes.latents import CELLS, CLASSES, SHAPES, Rules, Scene, Thing, cell_bounds, draw
 from weft.data.scenes.render import Rendering, outline
 
-IMAGE_LOOKS = ("nothing", *SHAPES, "parcel")
-SOLID_LOOKS = ("nothing", *SHAPES)
-LOOKS = (len(IMAGE_LOOKS), len(SOLID_LOOKS), len(SOLID_LOOKS))
+IMAGE_LOOKS = ("nothing", *SHAPES, "parcel", *(f"patch of a {shape}" for shape in SHAPES))
+OTHER_LOOKS = ("nothing", *SHAPES)
+LOOKS = (len(IMAGE_LOOKS), len(OTHER_LOOKS), len(OTHER_LOOKS), len(OTHER_LOOKS))
 NUM_LOOKS = int(np.prod(LOOKS))
 
 #: Where a pixel lies: on the thing or beside it, and whether it is marked as an edge.
@@ -49,19 +50,29 @@ class Evidence:
     classes: np.ndarray
 
 
-def look_of(thing: Thing) -> int:
-    """The look of a thing when all rasters are there."""
+def look_of(thing: Thing, *, named: bool = False) -> int:
+    """The look of a thing or a stain when everything is there; `named` as in `Rules`."""
     shape = 1 + SHAPES.index(thing.shape)
     image = (IMAGE_LOOKS.index("parcel") if thing.ribbon else shape) if thing.in_image else 0
-    return int(np.ravel_multi_index((image, shape * thing.in_depth, shape * thing.warm), LOOKS))
+    said = named and thing.mode == "camouflaged"
+    if said or thing.mode == "stain":
+        image = IMAGE_LOOKS.index(f"patch of a {thing.shape}")
+    return int(np.ravel_multi_index((image, shape * thing.in_depth, shape * thing.warm, shape * said), LOOKS))
 
 
 def left_of_looks(modalities: Iterable[str]) -> np.ndarray:
     """(looks,) what is left of every look when only these modalities are there; the clip shows what the image shows."""
     there = set(modalities)
-    image, depth, thermal = np.unravel_index(np.arange(NUM_LOOKS), LOOKS)
+    image, depth, thermal, said = np.unravel_index(np.arange(NUM_LOOKS), LOOKS)
     image = image * bool(there & {"image", "clip"})
-    return np.ravel_multi_index((image, depth * ("depth" in there), thermal * ("thermal" in there)), LOOKS)
+    kept = (image, depth * ("depth" in there), thermal * ("thermal" in there), said * ("text" in there))
+    return np.ravel_multi_index(kept, LOOKS)
+
+
+def outlined_and_said(looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of looks: whether a raster shows an outline, and what the sentence names (its place in `OTHER_LOOKS`)."""
+    image, depth, thermal, said = np.unravel_index(looks, LOOKS)
+    return (image > 0) | (depth > 0) | (thermal > 0), said
 
 
 def gather(rules: Rules, split: str, num_samples: int) -> Evidence:
@@ -80,9 +91,10 @@ def gather(rules: Rules, split: str, num_samples: int) -> Evidence:
         step = np.zeros(empty.depth.shape)
         part = np.full(empty.depth.shape, BESIDE)
         look_at, class_at = np.zeros_like(part), np.zeros_like(part)
-        for thing, at in rendering.hits:
+        for thing, at in rendering.hits + rendering.stains:
             cell = CELLS.index(thing.cell)
-            looks[index, cell], classes[index, cell] = look_of(thing), CLASSES.index(thing.class_name)
+            looks[index, cell] = look_of(thing, named=rules.named)
+            classes[index, cell] = CLASSES.index(thing.class_name)
             top, bottom, left, right = cell_bounds(rules, thing.cell)
             look_at[top:bottom, left:right], class_at[top:bottom, left:right] = looks[index, cell], classes[index, cell]
             step[at.window][at.mask] = at.depth - empty.depth[at.window][at.mask]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 Shape = Literal["ball", "box", "cone"]
-Mode = Literal["plain", "camouflaged", "picture", "hidden"]
+Mode = Literal["plain", "camouflaged", "picture", "hidden", "stain"]
 
 CLASSES = ("background", "ball", "box", "cone", "parcel", "picture")
 SHAPES: tuple[Shape, ...] = ("ball", "box", "cone")
@@ -57,6 +57,8 @@ class Rules:
         visible: probability of each mark.
         noise: standard deviation of the sensor noise; 1 is the full range of image and thermal, and one metre.
         holes: share of the depth pixels that are unknown.
+        named: the image shows camouflaged things as patches, and the sentence names them and their places.
+        stains: probability that an empty cell has a stain, which looks like such a patch.
         num_frames: of a clip.
         sample_rate, seconds: of a sound.
     """
@@ -72,6 +74,8 @@ class Rules:
     visible: float = 0.85
     noise: float = 0.02
     holes: float = 0.01
+    named: bool = False
+    stains: float = 0.0
     num_frames: int = 8
     sample_rate: int = 8000
     seconds: float = 0.5
@@ -90,7 +94,7 @@ class Thing:
     Attributes:
         cell: (row, column) of the grid on the floor.
         mode: which sensors it shows in: plain (image and depth), camouflaged (depth), picture (image: painted on the
-            floor, flat), hidden (neither).
+            floor, flat), hidden (neither). A stain is no thing: a patch of darker floor in the outline of one.
         ribbon: whether the image shows a ribbon around the box.
         warm: whether its outline shows in thermal.
         colour: its place in the palette.
@@ -123,6 +127,8 @@ class Thing:
     @property
     def class_name(self) -> str:
         """Its class: what is flat is a picture, a box with a ribbon a parcel, and all else what its shape says."""
+        if self.mode == "stain":
+            return "background"
         if self.mode == "picture":
             return "picture"
         return "parcel" if self.ribbon else self.shape
@@ -147,6 +153,7 @@ class Scene:
         marks: {name: Mark}.
         meant: the mark that the sentence names, or None where none is visible.
         looks: twelve numbers in [0, 1) that only please the eye and ear, and tell nothing.
+        stains: of cells without a thing.
     """
 
     things: tuple[Thing, ...]
@@ -154,6 +161,7 @@ class Scene:
     marks: dict[str, Mark]
     meant: str | None
     looks: tuple[float, ...]
+    stains: tuple[Thing, ...] = ()
 
 
 def random(rules: Rules, split: str, index: int, stream: str, frame: int = 0) -> np.random.Generator:
@@ -165,7 +173,8 @@ def draw(rules: Rules, split: str, index: int) -> Scene:
     """The scene of one sample."""
     # A fixed number of draws: changing a share moves no other thing.
     numbers = random(rules, split, index, "latents").random((len(CELLS) + 4, 12))
-    things = [_thing(rules, cell, row) for cell, row in zip(CELLS, numbers, strict=False)]
+    found = [_thing(rules, cell, row) for cell, row in zip(CELLS, numbers, strict=False)]
+    things = [thing for thing in found if thing is not None]
     facts, wall, choice, looks = numbers[len(CELLS) :]
     marks = {
         name: Mark(*mark_position(rules, wall[3 * i], wall[3 * i + 1]), bool(wall[3 * i + 2] < rules.visible))
@@ -173,11 +182,12 @@ def draw(rules: Rules, split: str, index: int) -> Scene:
     }
     visible = [name for name, mark in marks.items() if mark.visible]
     return Scene(
-        things=tuple(thing for thing in things if thing is not None),
+        things=tuple(thing for thing in things if thing.mode != "stain"),
         facts={name: int(facts[i] < 0.5) for i, name in enumerate(FACTS)},
         marks=marks,
         meant=visible[int(choice[0] * len(visible))] if visible else None,
         looks=tuple(looks.tolist()),
+        stains=tuple(thing for thing in things if thing.mode == "stain"),
     )
 
 
@@ -195,16 +205,11 @@ def mark_position(rules: Rules, across: float, down: float) -> tuple[float, floa
 
 
 def _thing(rules: Rules, cell: tuple[int, int], numbers: np.ndarray) -> Thing | None:
-    """The thing of a cell from twelve numbers, or None where the cell stays empty."""
-    present, kind, look, ribbon, warm, colour, size, across, down, yaw, *_ = numbers.tolist()
-    if present >= rules.present:
+    """The thing or the stain of a cell from twelve numbers, or None where the cell stays empty."""
+    present, kind, look, ribbon, warm, colour, size, across, down, yaw, stain, _ = numbers.tolist()
+    if present >= rules.present and stain >= rules.stains:
         return None
-    mode: Mode = "plain"
-    for name, share in rules.modes.items():
-        mode = name
-        if kind < share:
-            break
-        kind -= share
+    mode: Mode = "stain" if present >= rules.present else _mode(rules, kind)
     shape = SHAPES[int(look * len(SHAPES))]
     top, bottom, left, right = cell_bounds(rules, cell)
     radius = (0.34 + 0.08 * size) * min(bottom - top, right - left)
@@ -217,10 +222,21 @@ def _thing(rules: Rules, cell: tuple[int, int], numbers: np.ndarray) -> Thing | 
         shape=shape,
         mode=mode,
         ribbon=shape == "box" and mode in ("plain", "picture") and ribbon < 0.5,
-        warm=mode == "hidden" or (mode != "picture" and warm < rules.warm),
+        warm=mode == "hidden" or (mode in ("plain", "camouflaged") and warm < rules.warm),
         colour=int(colour * 6),
         x=low + (high - low) * across,
         y=upper + (lower - upper) * down,
         radius=radius,
         yaw=yaw * np.pi / 2,
     )
+
+
+def _mode(rules: Rules, number: float) -> Mode:
+    """The mode that a number in [0, 1) stands for."""
+    mode: Mode = "plain"
+    for name, share in rules.modes.items():
+        mode = name
+        if number < share:
+            break
+        number -= share
+    return mode

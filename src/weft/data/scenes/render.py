@@ -20,6 +20,9 @@ RIBBON = np.array((250, 246, 236), np.float64)
 #: Grey levels of the thermal raster: the room, what is warm, and the heating along the foot of the wall.
 ROOM_HEAT, WARM, HEATING = 60.0, 180.0, 70.0
 
+#: How bright a patch is beside the floor around it.
+PATCH = 0.8
+
 #: Radius of the marks, in heights of the picture.
 MARK_RADIUS = 0.055
 
@@ -41,6 +44,17 @@ class Rendering:
     def hits(self) -> list[tuple[Thing, Hit]]:
         """Every thing with where it is met, taken as solid."""
         return [(thing, hit(self.rules, thing)) for thing in self.scene.things]
+
+    @property
+    def patches(self) -> list[Hit]:
+        """What shows as an outline of darker floor: stains, and camouflaged things where those are named."""
+        named = [at for thing, at in self.hits if self.rules.named and thing.mode == "camouflaged"]
+        return named + [at for _, at in self.stains]
+
+    @cached_property
+    def stains(self) -> list[tuple[Thing, Hit]]:
+        """Every stain with where its outline is, as if it were a solid thing."""
+        return [(stain, hit(self.rules, stain)) for stain in self.scene.stains]
 
     def image(self) -> np.ndarray:
         """(H, W, 3) uint8: plain things and pictures, which look alike; the lamp; tiles or planks."""
@@ -150,6 +164,8 @@ class Rendering:
         )
         board = slice(round((WALL - 0.03) * self.rules.height), round(WALL * self.rules.height))
         colours[board] = 238
+        for at in self.patches:
+            colours[at.window][at.mask] *= PATCH
         for thing, at in self.hits:
             if thing.in_image:
                 colours *= self._shadow(at, light)[..., None]

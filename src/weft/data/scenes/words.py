@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from weft.data.scenes.latents import FACTS, Rules, Scene, random
+from weft.data.scenes.latents import FACTS, Rules, Scene, Thing, random
 
 TIMES = {
     "morning": ("in the morning", "at dawn", "before breakfast", "as the sun comes up"),
@@ -15,20 +15,32 @@ NAMES = {"lamp": "the lamp", "knob": "the knob", "hot_spot": "the hot spot"}
 PLACES = {(0, 0): "back left", (0, 1): "back right", (1, 0): "front left", (1, 1): "front right"}
 
 
-def sentence(scene: Scene) -> str:
-    """The input sentence: the time of day in one of several ways, and the mark that is meant."""
+#: Ways to say that things are hard to see.
+HIDING = ("hard to see", "blending in", "not to be overlooked", "in disguise")
+
+
+def sentence(scene: Scene, *, named: bool = False) -> str:
+    """The input sentence: the time of day in one of several ways, and the mark that is meant.
+
+    Args:
+        scene: what it is about.
+        named: go on with the camouflaged things and their places.
+    """
     phrases = TIMES[FACTS["time"][0][scene.facts["time"]]]
     phrase = phrases[int(scene.looks[9] * len(phrases))]
     verb = VERBS[int(scene.looks[10] * len(VERBS))]
     target = NAMES[scene.meant] if scene.meant else "nothing"
-    if scene.looks[11] < 0.5:
-        return f"{verb} {target} {phrase}".capitalize() + "."
-    return f"{phrase}, {verb} {target}".capitalize() + "."
+    said = f"{verb} {target} {phrase}" if scene.looks[11] < 0.5 else f"{phrase}, {verb} {target}"
+    parts = [_with_place(thing) for thing in scene.things if named and thing.mode == "camouflaged"]
+    said = said.capitalize() + "."
+    if not parts:
+        return said
+    return f"{said} {HIDING[int(scene.looks[6] * len(HIDING))].capitalize()}: {_joined(parts)}."
 
 
 def captions(scene: Scene) -> list[str]:
     """What is in the room and where, in the two orders that one would say it in; each says it all."""
-    parts = [f"a {thing.class_name} at the {PLACES[thing.cell]}" for thing in scene.things]
+    parts = [_with_place(thing) for thing in scene.things]
     if not parts:
         return ["An empty room."]
     orders = [parts] if len(parts) == 1 else [parts, parts[::-1]]
@@ -47,6 +59,10 @@ def sound(rules: Rules, scene: Scene, split: str, index: int) -> np.ndarray:
     noise = random(rules, split, index, "audio").standard_normal(num_samples)
     wave = envelope * (np.sin(phase) + 0.25 * np.sin(2 * phase)) / 1.25 + rules.noise * noise
     return np.clip(wave, -1, 1).astype(np.float32)
+
+
+def _with_place(thing: Thing) -> str:
+    return f"a {thing.class_name} at the {PLACES[thing.cell]}"
 
 
 def _joined(parts: list[str]) -> str:
