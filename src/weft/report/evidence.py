@@ -102,14 +102,18 @@ def _level_row(level: str, shares: Mapping[str, Share], style: Style, largest: f
         for modality, one in shares.items()
     }
     name = "attention over all tokens" if level == "share" else level
-    return ShareRow(name, f"{numbers.count(count)} samples", cells)
+    return ShareRow(name, _samples(count), cells)
 
 
 def _part_row(part: PartShares, style: Style, largest: float) -> ShareRow:
     names = {"right": "right answers", "wrong": "wrong answers", "better half": "better half of the answers"}
     names["worse half"] = "worse half of the answers"
     name = names.get(part.name, part.name) if part.kind == "answers" else part.name
-    return ShareRow(name, f"{numbers.count(part.count)} samples", _cells(part.modalities, style, largest))
+    return ShareRow(name, _samples(part.count), _cells(part.modalities, style, largest))
+
+
+def _samples(count: int) -> str:
+    return f"{numbers.count(count)} sample{'' if count == 1 else 's'}"
 
 
 def _decision_table(rules: Mapping[str, Mapping[str, float]]) -> ShareTable:

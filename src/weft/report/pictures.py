@@ -172,12 +172,12 @@ def _answers(task: str, picture: Picture, album: Album) -> Iterator[Tile]:
         if one.picture:
             yield Tile(task, kind, picture=album.embed(one.picture))
     if told:
-        lines = tuple(Line(kind, cut(", ".join(_said(line) for line in said))[0]) for kind, said in told.items())
+        lines = tuple(Line(kind, cut(" · ".join(_said(line) for line in said))[0]) for kind, said in told.items())
         yield Tile(task, "answers", lines=lines)
 
 
 def _said(line: tuple[str, str]) -> str:
-    return " ".join(part for part in line if part)
+    return " ".join(part for part in line if part).replace(" %", numbers.SPACE + "%")
 
 
 def _input(modality: str, shown: Answer, looked: Looked | None, album: Album) -> Iterator[Tile]:
