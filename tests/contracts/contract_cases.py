@@ -18,6 +18,7 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
         {"embedding": 6, "hidden": 5},
         {"embedding": 6, "hidden": 5, "cell": "gru", "layers": 2, "bidirectional": False},
     ],
+    ("encoder", "text_bag"): [{"dim": 6, "buckets": 11}, {"dim": 6, "longest": 1}],
     ("encoder", "huggingface"): [{"pooling": "mean"}, {"pooling": "cls"}, {"pooling": "cls", "vector": 6}],
     ("encoder", "spectrogram"): [
         {"name": "test_resnet", "segment": 48},
