@@ -136,6 +136,14 @@ class Task(nn.Module, ABC):
         Confusions and curves stay with `records`; `Records.totals` may be empty (after resampling): it is not needed.
         """
 
+    def tune(self, records: Records) -> None:
+        """Choose by the validation part what is not learned, such as thresholds; nothing by default.
+
+        Called after each scoring of that part, before its figures are told and the weights are saved: what is chosen is
+        a buffer, and goes with them.
+        """
+        return
+
     def units(self) -> dict[str, str]:
         """{figure: its unit}, by the part of the name before "/", for those that are no fractions."""
         return {}

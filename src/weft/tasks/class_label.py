@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +30,8 @@ class ClassLabel(Field):
 
     Attributes:
         classes: the table; empty until it is known.
+        counts: training samples of each class; empty until they are counted.
+        num_counted: training samples with a label, or with a word on having none.
     """
 
     def __init__(self, facts: Facts, *, classes: list[str] | None = None, multi_label: bool = False) -> None:
@@ -37,6 +40,8 @@ class ClassLabel(Field):
         table = facts.get("classes", ()) if classes is None else classes
         self.classes = tuple(str(name) for name in table)
         self.facts = {**facts, "classes": list(self.classes)} if self.classes else dict(facts)
+        self.counts = tuple(facts.get("counts", ()))
+        self.num_counted = int(facts.get("num_counted", 0))
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         if len(self._numbers) < len(self.classes):
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
@@ -64,15 +69,30 @@ class ClassLabel(Field):
 
     @property
     def wants_fit(self) -> bool:
-        """Whether the table of classes is still to be found."""
-        return not self.classes
+        """Until the classes are known and counted."""
+        return not self.classes or not self.counts
 
     def fit(self, values: Iterable[np.ndarray]) -> dict[str, Any]:
-        """The classes that occur, sorted: by number where all are numbers, else by name."""
-        found = {str(name) for names in values for name in names}
-        order = sorted(found, key=int) if all(_is_whole(name) for name in found) else sorted(found)
-        self._refuse_one_class(tuple(order))
-        return {"classes": order}
+        """How often each class occurs; which ones do, sorted by number where all are numbers, else by name, where the
+        table is not known.
+        """
+        found: Counter[str] = Counter()
+        num_counted = 0
+        for value in values:
+            found.update(self._names(value))
+            num_counted += 1
+        order = list(self.classes)
+        if not order:
+            order = sorted(found, key=int) if all(_is_whole(name) for name in found) else sorted(found)
+            self._refuse_one_class(tuple(order))
+        return {"classes": order, "counts": [found[name] for name in order], "num_counted": num_counted}
+
+    def _names(self, value: np.ndarray) -> set[str]:
+        """The classes that `read` gave."""
+        if not self.classes:
+            return {str(name) for name in value}
+        numbers = np.flatnonzero(value) if self.multi_label else [int(value)]
+        return {self.classes[number] for number in numbers}
 
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """() int64, or (K,) float32."""
@@ -80,8 +100,8 @@ class ClassLabel(Field):
 
     def describe(self, value: np.ndarray) -> Lines:
         """The names, or "none"."""
-        numbers = np.flatnonzero(value) if self.multi_label else [int(value)]
-        return (("", ", ".join(self.classes[number] for number in numbers) or "none"),)
+        names = self._names(value)
+        return (("", ", ".join(name for name in self.classes if name in names) or "none"),)
 
     def draw(self, value: np.ndarray) -> Image.Image:
         """The names, written."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from weft.metrics.calibration import Reliability
 from weft.metrics.confusion import f1, mean_known, precision, recall
 from weft.metrics.ranking import auroc, average_precision
+from weft.metrics.thresholds import best_f1_thresholds
 from weft.modalities.base import Lines
-from weft.registry import Part, Range, register
+from weft.registry import Part, Range, get, options_of, register
 from weft.tasks.base import Task
 from weft.tasks.captions import caption
 from weft.tasks.class_label import SEPARATOR, ClassLabel
-from weft.tasks.exchange import add_row
+from weft.tasks.exchange import add_row, write_sidecar
 from weft.types import Answer, Features, FeatureSpec, Need, Records
 
-#: A label is answered where its probability is at least this.
-THRESHOLD = 0.5
+#: Between the 0 and the 1 of a target.
+_HALF = 0.5
 
 #: So many of the likeliest classes are named to a person.
 NUM_NAMED = 3
@@ -40,6 +41,10 @@ class Classification(Task):
 
     Args:
         loss: of the logits; by default cross_entropy, or binary_cross_entropy with `multi_label`.
+        balanced: weigh classes by how rare they are in training: each by samples / (classes · its own samples); of
+            several labels the positive term of each by its negatives / its positives.
+        thresholds: with `multi_label`, a label is answered where its probability is at least this; tuned: at least what
+            gives the label the largest F1 on the validation part, saved with the weights.
         hidden: width of a hidden layer before the answer; 0: none.
         dropout: probability of hiding a number of the features in training.
     """
@@ -64,7 +69,7 @@ class Classification(Task):
         ),
         True,
     )
-    tables: ClassVar[tuple[str, ...]] = ("classes.csv",)
+    tables: ClassVar[tuple[str, ...]] = ("classes.csv", "thresholds.json")
     field: ClassLabel
 
     def __init__(
@@ -73,6 +78,8 @@ class Classification(Task):
         field: ClassLabel,
         *,
         loss: Annotated[Part, "loss"] | None = None,
+        balanced: bool = False,
+        thresholds: Annotated[float, Range(0, 1)] | Literal["tuned"] = 0.5,
         hidden: Annotated[int, Range(0)] = 0,
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
     ) -> None:
@@ -83,8 +90,27 @@ class Classification(Task):
         self._hidden = hidden
         self._dropout = dropout
         super().__init__(views, field)
-        default = Part("loss", "binary_cross_entropy" if self.multi_label else "cross_entropy")
-        self.criterion = (loss or default)()
+        criterion = loss or Part("loss", "binary_cross_entropy" if self.multi_label else "cross_entropy")
+        self.criterion = criterion(**(self._balance(criterion) if balanced else {}))
+        self._tuned = thresholds == "tuned"
+        if thresholds != _HALF and not self.multi_label:
+            raise ValueError("thresholds are of labels that are there or not; give them with `multi_label: true`")
+        if self.multi_label:
+            start = _HALF if thresholds == "tuned" else thresholds
+            self.register_buffer("thresholds", torch.full((len(self.classes),), start))
+
+    def _balance(self, loss: Part) -> dict[str, list[float]]:
+        """The option of a loss that weighs classes by how rare they are; one that never occurs weighs 1."""
+        option = "pos_weight" if self.multi_label else "class_weights"
+        if option not in options_of(get("loss", loss.type)) or option in loss.options:
+            raise ValueError(
+                f"`balanced` gives the loss {loss.type!r} its {option}, which it lacks, or was given; choose "
+                "another loss, or leave one of the two out"
+            )
+        total, num_classes = self.field.num_counted, len(self.classes)
+        if self.multi_label:
+            return {option: [(total - count) / count if 0 < count < total else 1.0 for count in self.field.counts]}
+        return {option: [total / (num_classes * count) if count else 1.0 for count in self.field.counts]}
 
     def build_head(self, spec: FeatureSpec) -> nn.Module:
         """One linear layer, or two, on the pooled features."""
@@ -118,7 +144,7 @@ class Classification(Task):
         scores = prediction.float().cpu().numpy()
         truth = target.cpu().numpy()
         if self.multi_label:
-            return Records(ids=list(ids), rows={"scores": scores, "truth": truth > THRESHOLD})
+            return Records(ids=list(ids), rows={"scores": scores, "truth": truth > _HALF})
         num_classes = len(self.classes)
         confusion = np.bincount(truth * num_classes + scores.argmax(1), minlength=num_classes**2)
         return Records(
@@ -146,6 +172,13 @@ class Classification(Task):
             figures.update({f"{figure}/{name}": float(v) for name, v in zip(self.classes, values, strict=True)})
         return figures
 
+    def tune(self, records: Records) -> None:
+        """With `thresholds: tuned`, the threshold of the largest F1 for each label."""
+        if self._tuned and len(records):
+            scores, truth = records.rows["scores"], records.rows["truth"]
+            best = best_f1_thresholds(scores, truth, otherwise=_HALF)
+            self.get_buffer("thresholds").copy_(torch.from_numpy(best))
+
     def reliability(self, records: Records) -> Reliability:
         """Of the class that is answered, or of every label of every sample."""
         scores, truth = records.rows["scores"], records.rows["truth"]
@@ -172,7 +205,8 @@ class Classification(Task):
     def write(
         self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
     ) -> None:
-        """A row of `classes.csv`: id, answer, and the probability of every class.
+        """A row of `classes.csv`: id, answer, and the probability of every class. Thresholds that were tuned stand in
+        `thresholds.json`.
 
         Args:
             prediction: (K,) probabilities.
@@ -182,6 +216,9 @@ class Classification(Task):
         """
         header = ["id", "labels" if self.multi_label else "class", *(f"p/{name}" for name in self.classes)]
         shares = [f"{share:.6f}" for share in prediction]
+        if self._tuned:
+            thresholds = [round(number, 6) for number in self.get_buffer("thresholds").tolist()]
+            write_sidecar(folder / "thresholds.json", dict(zip(self.classes, thresholds, strict=True)))
         add_row(folder / "classes.csv", header, [sample, SEPARATOR.join(self._said(prediction)), *shares])
 
     def describe(self, prediction: np.ndarray) -> Lines:
@@ -209,7 +246,7 @@ class Classification(Task):
     def _answers(self, scores: np.ndarray) -> np.ndarray:
         """(n, K) bool."""
         if self.multi_label:
-            return scores >= THRESHOLD
+            return scores >= self.get_buffer("thresholds").cpu().numpy()
         return scores.argmax(1)[:, None] == np.arange(len(self.classes))
 
     def _accuracies(self, truth: np.ndarray, answers: np.ndarray, recalls: np.ndarray) -> dict[str, float]:
