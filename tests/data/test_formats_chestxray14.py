@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from weft.config import load_experiment
 from weft.data.formats.chestxray14 import FINDINGS, ChestXray14
+from weft.data.guess import guess
 from weft.data.leaks import find_leaks
 from weft.data.pipeline import build_data
 from weft.data.splits import with_validation
@@ -194,12 +197,21 @@ def test_batches_hold_fourteen_yes_or_no(tree: Path) -> None:
     assert named == [["Infiltration", "Pleural_Thickening"], []]
 
 
+def test_init_knows_the_folder(tree: Path) -> None:
+    tree_of = yaml.safe_load(guess(tree).config_text)
+    assert (tree_of["data"]["format"], tree_of["data"]["group"]) == ("chestxray14", "patient")
+    assert tree_of["data"]["validation"] == {"by": "group"}
+    assert tree_of["tasks"] == {"findings": {"type": "classification", "multi_label": True}}
+    data = build_data(load_experiment(tree_of))
+    assert data.counts["val"]["samples"] > 0
+
+
 def test_a_hundred_and_twelve_thousand_rows_open_in_about_a_second(tree: Path) -> None:
     for path in tree.glob("images_*/images/*.png"):
         path.unlink()
     names = [f"{number // 4:08d}_{number % 4:03d}.png" for number in range(112_120)]
     table = [
-        f"{name},{'Mass|Nodule' if place % 3 else 'No Finding'},{place % 4},{place // 4},0{place % 90:02d}Y,F,AP,1,1,1,1"
+        f"{name},{'Mass|Nodule' if place % 3 else 'No Finding'},{place % 4},{place // 4},{place % 90:03d}Y,F,AP,1,1,1,1"
         for place, name in enumerate(names)
     ]
     (tree / "Data_Entry_2017.csv").write_text("\n".join([HEADER.removesuffix(","), *table]))

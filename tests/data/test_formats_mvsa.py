@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image, ImageFilter
 
+from weft.config import load_experiment
 from weft.data.duplicates import joined, same_pictures, same_texts
 from weft.data.formats.mvsa import Mvsa, agreed, detected
+from weft.data.guess import guess
 from weft.data.leaks import find_leaks
+from weft.data.pipeline import build_data
 from weft.errors import DataFault
 
 
@@ -238,6 +242,21 @@ def test_posts_of_one_text_or_one_picture_are_one_group(folder: Path) -> None:
     assert [leak.value for leak in find_leaks(manifest, [])] == ["1"]
     apart = Mvsa(root=str(folder), near_duplicates=False).manifest()
     assert [row["group"] for row in rows(apart).values()] == ["1", "2", "4", "3"]
+
+
+def test_init_knows_the_folder_and_batches_hold_words_pixels_and_classes(folder: Path) -> None:
+    for number in range(12):
+        add(folder, str(number), f"post number {number} is here".encode(), number)
+    lists(folder, train={str(number): number % 3 for number in range(12)})
+    tree = yaml.safe_load(guess(folder).config_text)
+    assert tree["data"]["format"] == "mvsa"
+    assert tree["modalities"].keys() == {"text", "image"}
+    data = build_data(load_experiment({**tree, "train": {"batch_size": 4, "device": "cpu"}}))
+    assert data.groups("train") == {name: name for name in data.ids("train")}
+    batch = next(data.batches("train"))
+    assert batch.inputs["image"].shape == (4, 3, 224, 224)
+    assert batch.lengths["text"].tolist() == [5] * 4  # a number is a word
+    assert batch.targets["label"].tolist() == [int(name) % 3 for name in batch.ids]
 
 
 def test_the_real_folder_is_read_in_seconds(shared: Path) -> None:
