@@ -231,3 +231,9 @@ def test_options_that_cannot_be_are_refused_before_anything_is_loaded(
     changed["data"]["validation"] = validation
     with pytest.raises(ConfigError, match=why):
         load_experiment(changed)
+
+
+def test_a_report_of_the_whole_can_be_written(crossed: dict[str, Any]) -> None:
+    page = weft.write_report(crossed["folder"]).read_text()
+    figure = crossed["tasks"]["colour"]["figures"]["accuracy"]
+    assert f"{100 * figure['value']:.1f}" in page

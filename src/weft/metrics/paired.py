@@ -60,7 +60,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
 def combined(p_values: Sequence[float]) -> float:
     """One p-value from several of the same hypothesis, however they depend on each other: twice their median.
 
-    Reference: Rüger, Metrika 1978, doi:10.1007/BF01893598; also Vovk and Wang, Biometrika 2020, arXiv:1212.4966.
+    Reference: Rüger, Metrika 25, 1978; Vovk and Wang, Biometrika 2020, arXiv:1212.4966, section 1.
     """
     return p_values[0] if len(p_values) == 1 else min(1.0, 2 * float(np.median(p_values)))
 
