@@ -49,6 +49,18 @@ def test_what_an_evaluation_declares_goes_before_what_is_known() -> None:
     assert style_of("my_score", {"my_score": {"unit": "%"}}).heading == "my score, %"
 
 
+def test_the_variance_explained_has_as_many_digits_whatever_its_size() -> None:
+    style = style_of("R2")
+    assert [numbers.amount(value, style) for value in (0.00282, -0.3071, 0.9)] == ["0.003", "−0.307", "0.900"]
+    assert style.heading == "R²"
+
+
+def test_a_figure_of_the_logarithm_is_better_where_the_figure_itself_is() -> None:
+    assert not style_of("RMSE_log").higher_is_better
+    assert style_of("R2_log").higher_is_better
+    assert style_of("MAE_log/width").title == "MAE of the logarithm"
+
+
 @pytest.mark.parametrize(
     ("figure", "per_class"),
     [("mIoU", "IoU"), ("F1_macro", "F1"), ("accuracy", "recall"), ("average_precision_macro", "average_precision")],

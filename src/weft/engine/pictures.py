@@ -154,9 +154,10 @@ class _Drawing:
         }
 
     def _background(self, pictures: Mapping[str, Image.Image]) -> Image.Image:
-        """The first picture that has the sample's pixels; a plain one where there is none."""
+        """The first picture that shows the sample's scene; a plain one where there is none."""
         for modality, picture in pictures.items():
-            if self.loaded.data.modalities[modality].geometry.kind == "image":
+            geometry = self.loaded.data.modalities[modality].geometry
+            if geometry.kind == "image" and geometry.aligned:
                 return picture.convert("RGB")
         height, width = self.sample.size
         return Image.new("RGB", (width, height) if height and width else PLAIN_SIZE, PLAIN_COLOUR)

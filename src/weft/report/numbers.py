@@ -40,12 +40,14 @@ class Style:
         higher_is_better: whether larger is better.
         title: its name for a person.
         meaning: one sentence for those who do not know it, or "".
+        decimals: digits behind the point; None: as many as its size asks for.
     """
 
     unit: str
     higher_is_better: bool
     title: str
     meaning: str = ""
+    decimals: int | None = None
 
     @property
     def difference_unit(self) -> str:
@@ -87,13 +89,16 @@ _NUMBERS = {
     "RMSE": ("RMSE", "", False, "Root of the mean squared error."),
     "MSE": ("MSE", "", False, "Mean squared error."),
     "PSNR": ("PSNR", "dB", True, "Peak signal-to-noise ratio."),
+    "R2": ("R²", "", True, "Share of the variance that is explained: 1 is perfect, 0 no better than the mean."),
     "abs_rel": ("absolute relative error", "", False, "Mean of the absolute error ÷ the truth."),
     "ECE": ("calibration error", "%", False, "Expected calibration error: mean gap of said probability and truth."),
     "loss": ("loss", "", False, "The mean loss that training lowers."),
 }
 #: The figure per class that a figure over all classes is made of, where the names do not tell.
 _PER_CLASS = {"mIoU": "IoU", "pixel_accuracy": "IoU", "accuracy": "recall", "balanced_accuracy": "recall"}
-_AVERAGES = {"_macro": " (macro)", "_micro": " (micro)", "_weighted": " (weighted)"}
+_ENDINGS = {"_macro": " (macro)", "_micro": " (micro)", "_weighted": " (weighted)", "_log": " of the logarithm"}
+#: Figures whose size says nothing of how many digits are worth reading.
+_DECIMALS = {"R2": 3}
 
 
 def base_of(figure: str) -> str:
@@ -103,7 +108,7 @@ def base_of(figure: str) -> str:
 
 def per_class_of(figure: str) -> str:
     """The figure per class that belongs to one over all classes: `IoU` to `mIoU`, `F1` to `F1_macro`."""
-    stem = next((figure.removesuffix(ending) for ending in _AVERAGES if figure.endswith(ending)), figure)
+    stem = next((figure.removesuffix(ending) for ending in _ENDINGS if figure.endswith(ending)), figure)
     return _PER_CLASS.get(stem, stem)
 
 
@@ -116,7 +121,7 @@ def style_of(figure: str, declared: Mapping[str, Mapping[str, object]] | None = 
             "higher_is_better": False}}`; goes before what is known of the name.
     """
     base = base_of(figure)
-    ending = next((ending for ending in _AVERAGES if base.endswith(ending)), "")
+    ending = next((ending for ending in _ENDINGS if base.endswith(ending)), "")
     stem = base.removesuffix(ending)
     if stem in _FRACTIONS:
         title, meaning = _FRACTIONS[stem]
@@ -129,8 +134,9 @@ def style_of(figure: str, declared: Mapping[str, Mapping[str, object]] | None = 
     return Style(
         unit=str(said.get("unit", unit)),
         higher_is_better=bool(said.get("higher_is_better", higher)),
-        title=title + _AVERAGES.get(ending, ""),
+        title=title + _ENDINGS.get(ending, ""),
         meaning=meaning,
+        decimals=_DECIMALS.get(stem),
     )
 
 
@@ -154,7 +160,9 @@ def amount(value: float, style: Style) -> str:
     """The number alone, for a column whose head names the unit; fractions times 100 with one digit."""
     if math.isnan(value):
         return "–"
-    return f"{100 * value:.1f}".replace("-", MINUS) if style.unit == "%" else plain(value)
+    if style.unit == "%":
+        return f"{100 * value:.1f}".replace("-", MINUS)
+    return plain(value) if style.decimals is None else f"{value:.{style.decimals}f}".replace("-", MINUS)
 
 
 def full(value: float, style: Style) -> str:
