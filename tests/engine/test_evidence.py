@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from weft.engine import inference as looking
 from weft.engine.attention import looked_at, over_picture
 from weft.engine.evaluate import _absent_result
 from weft.engine.evidence import Shares, agreement, example_ids, per_sample, share_summary, shares_by_answer
+from weft.engine.pictures import PLAIN_COLOUR, PLAIN_SIZE, _Drawing
 from weft.engine.score import Scored
 from weft.modalities.base import Geometry
 from weft.tasks.classification import Classification
@@ -237,3 +239,30 @@ def test_absent_is_told_on_the_samples_that_were_corrupted() -> None:
     assert _absent_result("kind", TASK, scored) == {"image": 0.5}  # right, wrong; the others were not corrupted
     scored.full, scored.records = "image", {"kind": {"image": answers("++++")}}
     assert _absent_result("kind", TASK, scored) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "expected"),
+    [
+        (["sound", "image"], (20, 30), "image"),  # the first that shows the scene, not the first
+        (["sound", "other"], (20, 30), (30, 20)),  # a picture of another scene is no ground to draw on
+        (["sound"], (0, 0), PLAIN_SIZE),
+    ],
+)
+def test_answers_are_drawn_over_the_scene_or_on_a_plain_ground(
+    given: list[str], size: tuple[int, int], expected: str | tuple[int, int]
+) -> None:
+    modalities = {
+        "sound": modality("sequence"),
+        "image": modality("image"),
+        "other": SimpleNamespace(geometry=Geometry("image", aligned=False)),
+    }
+    pictures = {name: Image.new("RGB", (7 + place, 9), "red") for place, name in enumerate(modalities)}
+    loaded = SimpleNamespace(data=SimpleNamespace(modalities=modalities))
+    drawing = _Drawing(loaded, SimpleNamespace(size=size), Path(), "00")  # type: ignore[arg-type]
+    ground = drawing._background({name: pictures[name] for name in given})
+    if isinstance(expected, str):
+        assert ground.size == pictures[expected].size
+    else:
+        assert ground.size == expected
+        assert ground.getpixel((0, 0)) == PLAIN_COLOUR
