@@ -190,9 +190,101 @@ def test_a_folder_that_says_nothing_is_refused_with_what_was_found(tmp_path: Pat
         guess(tmp_path / "none")
 
 
+def test_columns_that_are_not_learned_are_a_row_beside_the_pictures(tmp_path: Path):
+    rows = ["id,file,age,sex,seen,postcode,price,note"]
+    for number in range(24):
+        save(tmp_path / "pictures" / f"{number}.png", picture(number))
+        seen, code = f"2024-01-{1 + number:02d}", 10115 + number % 4
+        rows.append(
+            f"{number},pictures/{number}.png,{20.5 + number},{'fm'[number % 2]},{seen},{code},{10 + number},always"
+        )
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    tree, found = guessed(tmp_path)
+    assert tree["tasks"] == {"price": {"type": "regression"}}
+    row = dict(tree["modalities"]["columns"])
+    assert row.pop("encoder") == {"type": "table_mlp"}
+    assert row == {
+        "type": "table",
+        "columns": ["age", "sex", "seen", "postcode"],
+        "numbers": ["age"],
+        "categories": ["sex", "postcode"],
+        "dates": ["seen"],
+    }
+    assert "columns" not in tree["data"]  # sex is no target, so nothing need be declared of it
+    assert any(line.startswith("postcode: ") and line.endswith("an input, a category") for line in found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("header", "tasks", "row"),
+    [
+        ("age,sex,diagnosis", {"diagnosis": {"type": "classification"}}, ["age", "sex"]),
+        ("age,height,sex", {"sex": {"type": "classification"}}, ["age", "height"]),
+        ("sex,age,height", {"sex": {"type": "classification"}}, ["age", "height"]),
+        ("age,height,width", {"width": {"type": "regression", "transform": "log"}}, ["age", "height"]),
+    ],
+)
+def test_what_a_plain_table_is_to_learn_is_told_by_names_then_by_kinds(
+    tmp_path: Path, header: str, tasks: dict, row: list[str]
+):
+    cells = {
+        "age": lambda n: f"{n / 7 - 1:.2f}",
+        "height": lambda n: f"{n / 9:.2f}",
+        "width": lambda n: f"{1.1**n:.2f}",
+    }
+    cells |= {"sex": lambda n: "fm"[n % 2], "diagnosis": lambda n: "abc"[n % 3]}
+    lines = [",".join(cells[name](number) for name in header.split(",")) for number in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join([header, *lines]) + "\n")
+    tree, _ = guessed(tmp_path)
+    assert tree["tasks"] == tasks
+    assert tree["modalities"]["columns"]["columns"] == row
+
+
+def test_files_called_after_a_column_become_columns_by_a_pattern(tmp_path: Path):
+    rows = ["house,rooms,price"]
+    for number in range(1, 21):
+        save(tmp_path / "images" / f"{number}_kitchen.png", picture(number))
+        save(tmp_path / "images" / f"{number}-bath.png", np.tile(picture(number), (1, 1 + number % 2, 1)))
+        if number > 3:
+            save(tmp_path / "plans" / f"{number}.png", picture(number))
+        rows.append(f"{number},{number / 2},{1000 + number}")
+    save(tmp_path / "images" / "1_cellar.png", picture(1))  # of one house only
+    (tmp_path / "houses.csv").write_text("\n".join(rows) + "\n")
+    tree, found = guessed(tmp_path)
+    assert tree["data"]["id"] == "house"
+    assert tree["data"]["paths"] == {
+        "bath": "images/{house}-bath.png",
+        "kitchen": "images/{house}_kitchen.png",
+        "plans": "plans/{house}.png",
+    }
+    assert tree["data"]["optional"] == ["plans"]
+    assert tree["tasks"] == {"price": {"type": "regression"}}
+    assert [tree["modalities"][name].get("aligned") for name in ("bath", "kitchen", "plans")] == [False] * 3
+    assert tree["modalities"]["columns"]["columns"] == ["rooms"]
+    assert any("plans: files plans/{house}.png; 3 of 20 rows have none" in line for line in found.reasons)
+
+
+def test_pictures_of_one_size_are_taken_for_one_scene(tmp_path: Path):
+    rows = ["id,score"]
+    for number in range(8):
+        for side in ("left", "right"):
+            save(tmp_path / side / f"{number}.png", picture(number))
+        rows.append(f"{number},{number}")
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    tree, _ = guessed(tmp_path)
+    assert tree["data"]["paths"] == {"left": "left/{id}.png", "right": "right/{id}.png"}
+    assert "aligned" not in tree["modalities"]["left"]
+
+
 @pytest.mark.parametrize(("name", "kind"), [("nyuv2", "nyuv2"), ("camvid", "camvid"), ("pennfudan", "folder")])
 def test_real_data_is_recognised(shared: Path, name: str, kind: str):
     tree = yaml.safe_load(guess(shared / "data" / name).config_text)
     assert tree["data"]["format"] == kind
     assert "segmentation" in str(tree["tasks"])
     load_experiment(tree)
+
+
+def test_the_houses_are_guessed_whole(shared: Path):
+    tree, _ = guessed(shared / "data" / "houses")
+    assert list(tree["modalities"]) == ["bathroom", "bedroom", "frontal", "kitchen", "columns"]
+    assert tree["modalities"]["columns"]["categories"] == ["zipcode"]
+    assert tree["tasks"] == {"price_usd": {"type": "regression", "transform": "log"}}

@@ -15,6 +15,8 @@ import yaml
 from weft.data.audiofile import SOUNDS
 from weft.data.formats import chestxray14, mvsa
 from weft.data.guess_column import ENCODERS, ColumnGuess, of_cells, of_files
+from weft.data.guess_paths import guess_paths
+from weft.data.guess_row import with_row
 from weft.data.listing import RASTERS, by_stem, folder
 from weft.data.manifest import SPLITS, usual_split
 from weft.data.tablefile import read_table
@@ -63,12 +65,13 @@ def guess(path: Path | str) -> Guess:
         DataFault: nothing in it is known, or there is nothing to learn.
     """
     root = folder(path)
-    looks: tuple[Callable[[Path], _Layout | None], ...] = (_known, _table, _class_folders, _parallel)
+    looks: tuple[Callable[[Path], _Layout | None], ...] = (_known, _table, _class_folders, _parallel, _row)
     layout = next((found for look in looks if (found := look(root)) is not None), None)
     if layout is None:
         raise DataFault(
-            f"{root} has neither a table (.csv, .tsv, .jsonl, .parquet) of texts or paths of files, nor folders of "
-            "pictures or sounds that are classes or are paired by name; see docs/data-formats.md for what is read",
+            f"{root} has neither a table (.csv, .tsv, .jsonl, .parquet) of files, texts or columns with one to learn, "
+            "nor folders of pictures or sounds that are classes or are paired by name; see docs/data-formats.md for "
+            "what is read",
             code="no-layout",
         )
     layout.format["root"] = str(path)
@@ -117,7 +120,17 @@ def _known(root: Path) -> _Layout | None:
 
 
 def _table(root: Path) -> _Layout | None:
-    """The table with the most columns that are paths of files."""
+    """The table with the most columns that are paths of files, or texts."""
+    return _best_table(root, lambda column: int(column.is_input and column.kind != "table"))
+
+
+def _row(root: Path) -> _Layout | None:
+    """The table with the most columns of numbers and categories, where no file belongs to any."""
+    return _best_table(root, lambda column: len(column.options["columns"]) if column.kind == "table" else 0)
+
+
+def _best_table(root: Path, weigh: Callable[[ColumnGuess], int]) -> _Layout | None:
+    """The table whose columns weigh most together; None where nothing weighs anything."""
     best: _Layout | None = None
     most = 0
     for path in sorted(entry for entry in root.iterdir() if entry.suffix.lower() in _TABLES):
@@ -125,9 +138,9 @@ def _table(root: Path) -> _Layout | None:
             layout = _of_table(root, path)
         except DataFault as error:
             raise DataFault(f"{path.name} looks like the table of samples, but: {error}", code=error.code) from error
-        rasters = sum(column.is_input for column in layout.columns.values())
-        if rasters > most:
-            best, most = layout, rasters
+        weight = sum(map(weigh, layout.columns.values()))
+        if weight > most:
+            best, most = layout, weight
     return best
 
 
@@ -150,10 +163,29 @@ def _of_table(root: Path, path: Path) -> _Layout:
             layout.reasons.append(f"{name}: rows with the same one are taken to belong together (data.group)")
             continue
         layout.columns[name] = of_cells(table.column(name), root)
+    if not any(column.is_input for column in layout.columns.values()):
+        _look_for_files(root, table, layout)
+    layout.columns, why = with_row(layout.columns, table)
+    layout.reasons += why
     declared = {name: column.declared for name, column in layout.columns.items() if column.declared}
     if declared:
         layout.format["columns"] = declared
     return layout
+
+
+def _look_for_files(root: Path, table: pa.Table, layout: _Layout) -> None:
+    """Add columns of files whose names follow from one of the table's."""
+    found = guess_paths(root, table)
+    if found is None:
+        return
+    layout.format["paths"] = found.patterns
+    if found.optional:
+        layout.format["optional"] = found.optional
+    layout.reasons.append(f"{found.key}: files are called after it, so it is taken for the name of the row")
+    layout.columns.pop(found.key, None)
+    if _id_column(table) is None:
+        layout.format["id"] = found.key
+    layout.columns = {**found.columns, **layout.columns}
 
 
 def _delimiter(path: Path) -> str | None:
@@ -271,9 +303,9 @@ def _written(root: Path, layout: _Layout, reasons: list[str]) -> Guess:
         reasons.append(f"{depth}: no labels were found, so the task is to tell it from the rest")
     if not inputs or not targets:
         lacking = (
-            "nothing that can be an input (pictures, depth, sounds or texts)"
+            "nothing that can be an input (pictures, depth, sounds, texts or columns)"
             if not inputs
-            else "nothing to learn (labels, depth)"
+            else "nothing to learn (labels, depth, numbers)"
         )
         said = "".join(f"\n  {reason}" for reason in reasons)
         raise DataFault(f"{root} has {lacking}; what was found:{said}", code="no-layout")

@@ -46,6 +46,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "depth": _RESNET,
     "audio": {"type": "conv_rnn"},
     "text": {"type": "text_rnn"},
+    "table": {"type": "table_mlp"},
 }
 
 
@@ -54,7 +55,8 @@ class ColumnGuess:
     """What a column seems to be.
 
     Attributes:
-        kind: image, depth, audio, text, label, class, labels, points, number, path, nothing.
+        kind: image, depth, audio, text, table (a row of several columns), label, class, labels, points, number, path,
+            nothing.
         reason: why.
         declared: what the data format must be told of it.
         options: of the modality.
@@ -217,7 +219,7 @@ def _of_words(cells: pa.ChunkedArray, given: list[Any]) -> ColumnGuess:
     longest = max(len(word) for word in words)
     repeated = different <= max(2, len(cells) // 4) and 2 <= different <= _MAX_CLASSES
     if all(_is_number(word) for word in words) and not (repeated and all(_is_whole(word) for word in words)):
-        return ColumnGuess("number", f"numbers, {different} different ones; no task here learns them, left out")
+        return ColumnGuess("number", f"numbers, {different} different ones; left out")
     if repeated and longest <= 60:
         some = ", ".join(sorted(set(words))[:6])
         return ColumnGuess(
