@@ -211,6 +211,28 @@ def test_half_precision_and_mixtures_of_types_are_taken(part: Part, mixture: str
 
 
 @EACH
+def test_everything_is_made_on_the_device_of_the_inputs(part: Part, mixture: str) -> None:
+    """On the device `meta`, which holds no numbers, and refuses to meet those of another."""
+    specs = MIXTURES[mixture]
+    fusion = build(part, specs).to("meta")
+    features = {m: on_meta(f) for m, f in inputs(specs).items()}
+    views = fusion(features)
+    assert all(tensor.is_meta for view in views.values() for tensor in (view.tokens, view.mask, *view.maps))
+    assert all(weights.is_meta for weights in fusion.explain(features).values())
+
+
+def on_meta(features: Features) -> Features:
+    return replace(
+        features,
+        tokens=features.tokens.to("meta"),
+        mask=features.mask.to("meta"),
+        present=features.present.to("meta"),
+        maps=tuple(level.to("meta") for level in features.maps),
+        vector=None if features.vector is None else features.vector.to("meta"),
+    )
+
+
+@EACH
 def test_modalities_are_paired_by_name(part: Part, mixture: str) -> None:
     specs = MIXTURES[mixture]
     fusion = build(part, specs).eval()

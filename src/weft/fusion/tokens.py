@@ -122,7 +122,8 @@ class TokenFusion(Fusion):
 
     def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
         """See `Fusion.explain`: `attention/<modality>` and `share`. Meant for evaluation mode."""
-        rows = torch.arange(len(features[self.modalities[0]].present))
+        present = features[self.modalities[0]].present
+        rows = torch.arange(len(present), device=present.device)
         num_tokens = sum(f.tokens.shape[1] for f in features.values())
         at_once = max(1, _MOST_WEIGHTS // (self.heads * num_tokens**2))
         with torch.no_grad():
