@@ -5,13 +5,15 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from tests.encoders.tiny_transformer import tiny_bert
 from weft.data.text.cleaning import STEPS, clean
-from weft.data.text.splitting import characters, jieba_words, words
+from weft.data.text.splitting import SPLITS, characters, jieba_words, words
 from weft.data.text.vocabulary import SPECIAL, most_frequent
 from weft.encoders.huggingface import HuggingFaceEncoder
 from weft.modalities.base import BadCell
@@ -160,6 +162,18 @@ def test_texts_of_any_length_and_script_become_one_to_max_length_numbers(text: s
     assert 1 <= len(value) <= 50
     assert len(modality.words(value)) == len(value)
     assert modality.draw(value).size[0] > 0
+
+
+@hypothesis.given(text=st.text(), split=st.sampled_from(["words", "characters"]))
+@hypothesis.settings(deadline=None)
+def test_any_text_is_read_and_splitting_it_loses_only_white_space(text: str, split: str) -> None:
+    modality = fitted(text, split=split, max_length=20)
+    value = modality.read(text, given)  # type: ignore[arg-type]
+    assert 1 <= len(value) <= 20
+    assert all(0 < number < modality.num_channels for number in value.tolist())
+    cleaned = clean(text, modality.clean)
+    assert "".join(SPLITS[split](cleaned)) == "".join(cleaned.split())  # type: ignore[index]
+    assert clean(cleaned, ("whitespace",)) == cleaned
 
 
 def test_what_is_cut_is_counted_and_said() -> None:
