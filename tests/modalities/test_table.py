@@ -339,6 +339,13 @@ def test_facts_rebuild_the_same_modality_and_it_can_be_pickled() -> None:
     assert Column.of_facts(json.loads(json.dumps(modality.columns[2].facts))) == modality.columns[2]
 
 
+def test_tables_share_an_encoder_only_where_codes_and_numbers_mean_the_same() -> None:
+    one, same = (fitted({"a": 1, "k": "x"}, {"a": 2, "k": "y"}) for _ in range(2))
+    assert one.means_as(same)
+    assert not one.means_as(fitted({"a": 1, "k": "x"}, {"a": 2, "k": "z"}))
+    assert not one.means_as(fitted({"a": 1, "k": "x"}, {"a": 3, "k": "y"}))
+
+
 def test_a_table_alone_trains_a_class_from_yaml(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     lines = ["id,split,age,zone,label"]

@@ -169,6 +169,10 @@ class TableModality(Modality):
         declared = self.facts.get("kinds", {}).get(name, "")
         return self._kinds.get(name) or _DECLARED.get(declared) or guess_kind(cells)
 
+    def means_as(self, other: Modality) -> bool:
+        """See `Modality.means_as`: with the same columns, fitted alike."""
+        return self.facts.get("columns") == other.facts.get("columns")
+
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """(F,) float32."""
         return torch.from_numpy(value)
