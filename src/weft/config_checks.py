@@ -34,6 +34,7 @@ def cross_check(values: Values, schema: Schema) -> Iterator[Finding]:
     yield from _check_alone(values.get("modalities", {}), data)
     yield from _check_validation(data)
     yield from _check_best(values, schema)
+    yield from _check_features(values.get("train", {}).get("features", {}))
 
 
 def _check_name(values: Values) -> Iterator[Finding]:
@@ -117,9 +118,7 @@ def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:
             continue
         without = [view for view in task.get("over") or default if not gives.get(view, True)]
         if without:
-            message = (
-                f"{who}, and the view {without[0]!r} has none; leave it out of its `over`, or choose a fusion"
-            )
+            message = f"{who}, and the view {without[0]!r} has none; leave it out of its `over`, or choose a fusion"
             yield ("tasks", name), message
 
 
@@ -222,3 +221,9 @@ def _views(values: Values, schema: Schema) -> list[str]:
         return []
     fused = part_schema(schema, "fusion", fusion.type).get("x-gives_fused", True)
     return [*(["fused"] if fused else []), *values["modalities"]]
+
+
+def _check_features(features: Values) -> Iterator[Finding]:
+    """Versions that are not kept could not come again."""
+    if features.get("copies") and features.get("where") == "none":
+        yield ("train", "features", "copies"), "copies are kept nowhere with `where: none`; give memory or disk, or 0"

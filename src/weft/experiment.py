@@ -156,6 +156,26 @@ class TaskConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FrozenFeatures:
+    """Where that is kept which frozen encoders give, so that they run once for each sample.
+
+    It is found again by all that decides it: what the file or cell holds, how it is read and resized, and the weights.
+
+    Args:
+        where: disk, where later runs find it, too; memory; or none: every epoch runs the encoders anew.
+        limit: largest size in GiB; what was used longest ago makes room.
+        folder: of the disk; by default below the user's cache folder.
+        copies: of training samples that are changed at random (geometry, colours, masks) so many versions are drawn and
+            kept, and come again in turn; 0: each epoch draws its own, and their encoders run in every epoch.
+    """
+
+    where: Literal["none", "memory", "disk"] = "disk"
+    limit: Positive = 4.0
+    folder: str | None = None
+    copies: Annotated[int, Range(0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How the network is trained.
 
@@ -179,6 +199,7 @@ class TrainConfig:
         save_every: steps between saves of the last checkpoint within an epoch; by default it is saved once an epoch.
         precision: auto measures what is faster here, and takes bf16 where it is.
         compile: compile the network with torch.compile.
+        features: where that is kept which frozen encoders give.
         on_nonfinite: stop at a loss or gradient that is not finite, or skip that step and count it.
         start_from: a run folder whose weights are taken over where they fit.
         seed: of everything random.
@@ -203,6 +224,7 @@ class TrainConfig:
     save_every: Count | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
+    features: FrozenFeatures = field(default_factory=FrozenFeatures)
     on_nonfinite: Literal["stop", "skip"] = "stop"
     start_from: str | None = None
     seed: Annotated[int, Range(0)] = 0

@@ -72,15 +72,42 @@ class Model(nn.Module):
 
     def encode_one(self, name: str, batch: Batch) -> Features:
         """One modality's features, absent in the rows in which it is; of a pyramid the levels that are read."""
-        encoder, levels = self.encoders[name], self.levels.get(name)
+        encoder, preprocessor, levels = self.encoders[name], self.preprocessors[name], self.levels.get(name)
         present = batch.present[name]
         if not bool(present.any()):
             spec = encoder.spec if levels is None else encoder.spec.only(levels)
             return spec.empty(len(batch), batch.size, like=torch.zeros((), device=present.device))
-        preprocessor, lengths = self.preprocessors[name], batch.lengths.get(name)
-        inputs = preprocessor(batch.inputs[name])
-        features = encoder(inputs, None if lengths is None else preprocessor.lengths(lengths))
+        if name in batch.features:
+            features = encoder.finish(batch.features[name])
+        elif encoder.extract_frozen and not (self.training and preprocessor.random):
+            features = encoder.finish(self.extract(name, batch))
+        else:
+            lengths = batch.lengths.get(name)
+            inputs = preprocessor(batch.inputs[name])
+            features = encoder(inputs, None if lengths is None else preprocessor.lengths(lengths))
         return (features if levels is None else features.only(levels)).scatter(present)
+
+    @torch.no_grad()
+    def extract(self, name: str, batch: Batch) -> Features:
+        """What the frozen network of a modality gives for its P rows, before anything that is trained.
+
+        Sequences of one length are seen together, without padding, so that a row's features depend on nothing else in
+        the batch: they are the same whether they are taken from a store or made anew.
+        """
+        encoder, preprocessor, levels = self.encoders[name], self.preprocessors[name], self.levels.get(name)
+        inputs, lengths = batch.inputs[name], batch.lengths.get(name)
+        if lengths is None:
+            features = encoder.extract(preprocessor(inputs))
+        else:
+            alike = [(lengths == length).nonzero().squeeze(1) for length in lengths.unique()]
+            features = Features.join(
+                [
+                    encoder.extract(preprocessor(inputs[rows, : lengths[rows[0]]]), preprocessor.lengths(lengths[rows]))
+                    for rows in alike
+                ]
+            )
+            features = features.trimmed().select(torch.cat(alike).argsort())
+        return (features if levels is None else features.only(levels)).packed()
 
     def decode(self, features: dict[str, Features], size: tuple[int, int]) -> Outputs:
         """Fuse, then every task's head on every view it reads, on the rows in which the view is present.

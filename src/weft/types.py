@@ -6,7 +6,7 @@ M modalities. P is the number of rows of a batch in which one modality is presen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import log2
 from typing import Literal
@@ -23,6 +23,21 @@ Answer = Literal["classes", "labels", "values"]
 
 
 @dataclass(frozen=True)
+class Slot:
+    """Where the features of one cell are kept once they are known.
+
+    Attributes:
+        name: of the entry; it follows from everything that decides what the features are.
+        original_size: (H, W) of the cell's image, (0, 0) where it is none.
+        damaged: an entry was there, and is not what was written.
+    """
+
+    name: str
+    original_size: tuple[int, int] = (0, 0)
+    damaged: bool = False
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some samples, collated, without their absent cells and missing labels: `present` and `labelled` say which rows.
 
@@ -35,6 +50,8 @@ class Batch:
         size: (H, W) in pixels of every image-like tensor of this batch, (0, 0) where there is none.
         sizes: per sample, the (H, W) that was not added by padding at the bottom and the right.
         lengths: per modality of sequences, (P,) int64, how many entries of each row are real; the rest is padding.
+        features: per modality whose frozen encoder has seen all P rows before, what it gave: it does not run again.
+        slots: per modality whose features will be kept, where those of the P rows go.
     """
 
     inputs: dict[str, Tensor]
@@ -45,38 +62,39 @@ class Batch:
     size: tuple[int, int] = (0, 0)
     sizes: tuple[tuple[int, int], ...] = ()
     lengths: dict[str, Tensor] = field(default_factory=dict)
+    features: dict[str, Features] = field(default_factory=dict)
+    slots: dict[str, tuple[Slot, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return next(iter(self.present.values())).device
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device; copies overlap with computation where the memory is pinned."""
-
-        def move(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-
-        return replace(
-            self,
-            inputs=move(self.inputs),
-            targets=move(self.targets),
-            present=move(self.present),
-            labelled=move(self.labelled),
-            lengths=move(self.lengths),
-        )
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory (called by the data loader)."""
+        return self._map(Tensor.pin_memory)
 
-        def pin(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {name: tensor.pin_memory() for name, tensor in tensors.items()}
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same change of every tensor."""
+
+        def each(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: change(tensor) for name, tensor in tensors.items()}
 
         return replace(
             self,
-            inputs=pin(self.inputs),
-            targets=pin(self.targets),
-            present=pin(self.present),
-            labelled=pin(self.labelled),
-            lengths=pin(self.lengths),
+            inputs=each(self.inputs),
+            targets=each(self.targets),
+            present=each(self.present),
+            labelled=each(self.labelled),
+            lengths=each(self.lengths),
+            features={name: features.map(change) for name, features in self.features.items()},
         )
 
     def without(self, modalities: Iterable[str]) -> Batch:
@@ -87,6 +105,8 @@ class Batch:
             inputs={m: x[:0] if m in gone else x for m, x in self.inputs.items()},
             present={m: torch.zeros_like(p) if m in gone else p for m, p in self.present.items()},
             lengths={m: n[:0] if m in gone else n for m, n in self.lengths.items()},
+            features={m: f for m, f in self.features.items() if m not in gone},
+            slots={m: s for m, s in self.slots.items() if m not in gone},
         )
 
 
@@ -235,9 +255,27 @@ class Features:
         tokens = torch.where(weight, self.tokens, 0).float()  # where, not *: 0 x NaN is NaN
         return tokens.sum(1) / weight.sum(1).clamp(min=1)  # clamp: an absent row has no tokens
 
+    def trimmed(self) -> Features:
+        """The same without tokens at the end that are real in no row; the tokens of a map are all real."""
+        if self.grid is not None:
+            return self
+        real = self.mask.any(0)
+        longest = len(real) - int(real.flip(0).int().argmax())
+        return replace(self, tokens=self.tokens[:, :longest], mask=self.mask[:, :longest])
+
+    def packed(self) -> Features:
+        """The same in one layout of memory, channels innermost: results do not depend on where they come from."""
+        maps = tuple(level.movedim(2, -1).contiguous().movedim(-1, 2) for level in self.maps)
+        return replace(self, tokens=self.tokens.contiguous(), maps=maps)
+
+    def rows(self) -> Iterator[Features]:
+        """Each row by itself."""
+        for row in range(len(self.present)):
+            yield self.map(lambda tensor, place=row: tensor[place : place + 1])  # type: ignore[misc]
+
     def select(self, rows: Tensor) -> Features:
         """Only some rows: `rows` is (B,) bool or a tensor of indices."""
-        return self._map(lambda tensor: tensor[rows])
+        return self.map(lambda tensor: tensor[rows])
 
     def only(self, levels: Sequence[int]) -> Features:
         """Only some levels of the pyramid, the deepest among them, by their place in the spec."""
@@ -250,7 +288,7 @@ class Features:
         if bool(present.all()):
             return self
         index = present.nonzero().squeeze(1)
-        return self._map(lambda rows: rows.new_zeros(len(present), *rows.shape[1:]).index_copy(0, index, rows))
+        return self.map(lambda rows: rows.new_zeros(len(present), *rows.shape[1:]).index_copy(0, index, rows))
 
     def keep(self, rows: Tensor) -> Features:
         """The same features, absent in the rows where `rows` (B,) is False: whatever they held there is gone."""
@@ -258,10 +296,29 @@ class Features:
         def blank(tensor: Tensor) -> Tensor:
             return torch.where(rows.view(-1, *[1] * (tensor.dim() - 1)), tensor, torch.zeros_like(tensor))
 
-        return self._map(blank)
+        return self.map(blank)
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Features:
-        """The same change of the rows of everything."""
+    @staticmethod
+    def join(parts: Sequence[Features]) -> Features:
+        """The rows of several, in order; shorter sequences of tokens are filled up with tokens that are not real."""
+        longest = max(part.tokens.shape[1] for part in parts)
+
+        def filled(tensor: Tensor) -> Tensor:
+            missing = tensor.new_zeros(len(tensor), longest - tensor.shape[1], *tensor.shape[2:])
+            return torch.cat([tensor, missing], 1)
+
+        vectors = [part.vector for part in parts if part.vector is not None]
+        return Features(
+            tokens=torch.cat([filled(part.tokens) for part in parts]),
+            mask=torch.cat([filled(part.mask) for part in parts]),
+            present=torch.cat([part.present for part in parts]),
+            grid=parts[0].grid,
+            maps=tuple(torch.cat(levels) for levels in zip(*(part.maps for part in parts), strict=True)),
+            vector=torch.cat(vectors) if vectors else None,
+        )
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Features:
+        """The same change of every tensor."""
         return Features(
             tokens=change(self.tokens),
             mask=change(self.mask),

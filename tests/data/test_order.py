@@ -59,7 +59,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def training(found: Data, *, epoch: int = 0, start_step: int = 0) -> Iterator[Batch]:
-    return found.batches("train", training=True, epoch=epoch, start_step=start_step)
+    groups = found.steps("train", epoch=epoch, start=start_step, accumulate=1)
+    return (batch for group in groups for batch in group)
 
 
 def ids(found: Data, **options: Any) -> list[tuple[str, ...]]:

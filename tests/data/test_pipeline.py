@@ -137,8 +137,19 @@ def test_results_do_not_depend_on_the_number_of_workers(small, workers):
 def test_resuming_in_the_middle_of_an_epoch_gives_the_rest_of_it(small):
     data = small.data(batch_size=2, augment=BUSY)
     whole = list(of(data, epoch=2))
-    assert all_same(iter(whole[2:]), of(data, epoch=2, start_step=2))
-    assert list(of(data, epoch=2, start_step=len(whole))) == []
+    rest = list(data.steps("train", epoch=2, start=1, accumulate=2))
+    assert [len(step) for step in rest] == [2]  # four batches in all, of nine samples
+    assert all_same(iter(whole[2:]), iter(rest[0]))
+    assert list(data.steps("train", epoch=2, start=2, accumulate=2)) == []
+
+
+def test_steps_count_batches_that_drops_have_emptied(small):
+    data = small.data(batch_size=2)
+    lost = list(of(data))[1].ids[0]
+    (small.root / f"{lost}.png").write_bytes(b"broken")
+    dropping = small.data(batch_size=2, on_bad="drop", max_bad=1.0)
+    assert [len(step) for step in dropping.steps("train", epoch=0, start=0, accumulate=1)] == [1, 0, 1, 1]
+    assert [len(step) for step in dropping.steps("train", epoch=0, start=0, accumulate=2)] == [1, 2]
 
 
 def test_evaluation_shows_every_sample_once_and_in_order(small):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import multiprocessing
 import os
-import shutil
 import struct
-import tempfile
-import weakref
 from pathlib import Path
 
 import numpy as np
 
 from weft import experiment
+from weft.data.memory_folder import MemoryFolder
 from weft.errors import ResourceFault
 from weft.modalities.base import Field, Resolve
 
@@ -23,9 +20,6 @@ _GIB = 1 << 30
 #: First bytes of an entry; a change of the layout changes them, and older entries are then decoded again.
 _MAGIC = b"weft1"
 _HEADER = struct.Struct("<5s3s4I")  # magic, numpy type code, number of axes, up to three lengths
-
-#: Shared memory that is left to others (the loader's workers pass batches through it).
-_SPARE = 0.5
 
 
 class Cache:
@@ -37,13 +31,13 @@ class Cache:
     Args:
         folder: where the entries are; None: nothing is kept.
         limit: bytes.
-        private: the folder is this run's own, so a cell's name is identity enough.
+        home: keeps a folder of this run's own alive: there a cell's name is identity enough.
     """
 
-    def __init__(self, folder: Path | None, *, limit: int = 0, private: bool = False) -> None:
+    def __init__(self, folder: Path | None, *, limit: int = 0, home: MemoryFolder | None = None) -> None:
         self.folder = folder
         self.limit = limit
-        self.private = private
+        self.home = home
         used = 0 if folder is None else sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file())
         self._used = multiprocessing.Value("q", used)
 
@@ -66,7 +60,7 @@ class Cache:
         """
         if self.folder is None:
             return field.read(cell, resolve)
-        if self.private:
+        if self.home is not None:
             identity = f"{key}\0{cell}"
         else:
             source = resolve(cell)
@@ -124,54 +118,20 @@ def open_cache(config: experiment.Cache) -> tuple[Cache, list[str]]:
             ) from error
         cache = Cache(folder, limit=limit)
         return cache, [_full(folder, limit)] if cache.used >= 0.9 * limit else []
-    shared = Path("/dev/shm")
-    parent = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
-    _sweep(parent)
-    room = int(shutil.disk_usage(parent).free * _SPARE)
+    home = MemoryFolder()
     notes = []
-    if room < limit:
+    if home.room < limit:
         notes.append(
-            f"the memory cache may take {room / _GIB:.1f} GiB of the {config.limit:g} asked: {parent} has no more"
+            f"the memory cache may take {home.room / _GIB:.1f} GiB of the {config.limit:g} asked: "
+            f"{home.path.parent} has no more"
         )
-    folder = Path(tempfile.mkdtemp(prefix="weft-cache-", dir=parent))
-    lock = os.open(folder.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
-    fcntl.flock(
-        lock, fcntl.LOCK_EX
-    )  # held while the run lives: without it the folder is a killed run's, and is removed
-    cache = Cache(folder, limit=min(limit, room), private=True)
-    weakref.finalize(cache, _remove, folder, lock, os.getpid())
-    return cache, notes
+    return Cache(home.path, limit=min(limit, home.room), home=home), notes
 
 
 def _full(folder: Path, limit: int) -> str:
     return (
         f"the disk cache {folder} has reached its limit of {limit / _GIB:g} GiB; what is not in it is decoded each time"
     )
-
-
-def _remove(folder: Path, lock: int, owner: int) -> None:
-    if os.getpid() == owner:  # a forked worker ends with a copy of this, and the folder is not its own
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.with_suffix(".lock").unlink(missing_ok=True)
-        os.close(lock)
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the folders of runs that were killed: nobody holds their lock."""
-    for path in parent.glob("weft-cache-*.lock"):
-        try:
-            lock = os.open(path, os.O_RDWR)
-        except OSError:  # another user's
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue
-        else:
-            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-            path.unlink(missing_ok=True)
-        finally:
-            os.close(lock)
 
 
 def _load(path: Path) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from weft.modalities.base import Field, Modality
-from weft.types import Batch
+from weft.types import Batch, Features, Slot
 
 _IMAGE_LIKE = ("image", "label")
 
@@ -26,6 +26,9 @@ class Sample:
         targets: {task: array} of those that are labelled.
         size: (H, W) of its images now; (0, 0) where it has none.
         original_size: (H, W) of its images in their files.
+        features: {modality: Features of one row} of those that are present and were not read: their frozen encoder has
+            seen them before.
+        slots: {modality: Slot} of those whose features will be kept.
     """
 
     id: str
@@ -33,6 +36,12 @@ class Sample:
     targets: dict[str, np.ndarray]
     size: tuple[int, int]
     original_size: tuple[int, int]
+    features: dict[str, Features] = field(default_factory=dict)
+    slots: dict[str, Slot] = field(default_factory=dict)
+
+    def has(self, modality: str) -> bool:
+        """Whether a modality is present."""
+        return modality in self.inputs or modality in self.features
 
 
 def collate(
@@ -63,18 +72,28 @@ def collate(
         if modality.geometry.kind == "sequence":
             lengths[name] = torch.tensor([len(value) for value in values], dtype=torch.int64)
     labels: dict[str, Tensor] = {}
-    for name, field in targets.items():
+    for name, target in targets.items():
         values = [sample.targets[name] for sample in samples if name in sample.targets]
-        labels[name] = _stack(values, field, size) if values else torch.zeros(0)
+        labels[name] = _stack(values, target, size) if values else torch.zeros(0)
     return Batch(
         inputs=inputs,
         targets=labels,
-        present={name: torch.tensor([name in sample.inputs for sample in samples]) for name in modalities},
+        present={name: torch.tensor([sample.has(name) for sample in samples]) for name in modalities},
         labelled={name: torch.tensor([name in sample.targets for sample in samples]) for name in targets},
         ids=tuple(sample.id for sample in samples),
         lengths=lengths,
         size=size,
         sizes=tuple(sample.size for sample in samples),
+        features={
+            name: Features.join([sample.features[name] for sample in samples if name in sample.features]).packed()
+            for name in modalities
+            if any(name in sample.features for sample in samples)
+        },
+        slots={
+            name: tuple(sample.slots[name] for sample in samples if name in sample.slots)
+            for name in modalities
+            if any(name in sample.slots for sample in samples)
+        },
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from weft.data import geometry
 from weft.data.cache import Cache
 from weft.data.collate import Sample
+from weft.data.features import FeatureReader, Given, Wanted
 from weft.data.manifest import Manifest
 from weft.experiment import Augment
 from weft.modalities.base import BadCell, Field
@@ -63,6 +64,15 @@ class Key:
 
 
 @dataclass(frozen=True)
+class _Row:
+    """A row of the manifest, the cells of the modalities that stay after dropout, and the epoch."""
+
+    content: Mapping[str, Any]
+    cells: dict[str, Any]
+    epoch: int | None
+
+
+@dataclass(frozen=True)
 class SampleReader:
     """Samples of a manifest by `Key`.
 
@@ -74,6 +84,8 @@ class SampleReader:
         augment: of training samples.
         seed: of everything random.
         cache: of decoded cells.
+        copies: the geometry of a training sample comes again after so many epochs; 0: never.
+        features: looks up what frozen encoders gave for a sample.
     """
 
     manifest: Manifest
@@ -83,14 +95,26 @@ class SampleReader:
     augment: Augment
     seed: int
     cache: Cache
+    copies: int = 0
+    features: FeatureReader = field(default_factory=FeatureReader)
 
     def __getitem__(self, key: Key) -> Sample | Dropped:
-        """The sample, or why there is none."""
-        row = self.manifest.row(key.row)
-        try:
-            return self._sample(row, key.epoch)
-        except BadColumn as error:
-            return Dropped(str(row["id"]), str(row["split"]), error.column, error.code, str(error))
+        """The sample, read from its files, or why there is none."""
+        return self._read_row(self._draw(key), Given())
+
+    def batch(self, keys: Sequence[Key], *, stored: bool) -> list[Sample | Dropped]:
+        """The samples of a batch, or why there is none.
+
+        Args:
+            keys: of the samples.
+            stored: leave out what frozen encoders need not see again.
+        """
+        rows = [self._draw(key) for key in keys]
+        given = [Given()] * len(rows)
+        if stored:
+            wanted = [Wanted(str(row.content["id"]), row.cells, row.epoch) for row in rows]
+            given = self.features.find(wanted, self.manifest.resolve)
+        return [self._read_row(row, known) for row, known in zip(rows, given, strict=True)]
 
     def of_cells(self, sample: str, cells: Mapping[str, Any]) -> Sample:
         """A sample that is in no manifest, of {modality: file, array, text or row}.
@@ -100,23 +124,37 @@ class SampleReader:
         """
         values = {name: self.inputs[name].field.read(cell, _as_given) for name, cell in cells.items()}
         names = {name: str(cell) if isinstance(cell, Path) else f"the array of {name}" for name, cell in cells.items()}
-        return self._moved(sample, values, {}, names, None)
+        return self._moved(sample, values, {}, names, None, Given())
 
-    def _sample(self, row: Mapping[str, Any], epoch: int | None) -> Sample:
-        cells = {name: row.get(source.column) for name, source in self.inputs.items()}
+    def _draw(self, key: Key) -> _Row:
+        """A row of the manifest, after modality dropout."""
+        content = self.manifest.row(key.row)
+        cells = {name: content.get(source.column) for name, source in self.inputs.items()}
         present = [name for name, cell in cells.items() if cell is not None]
-        kept = present if epoch is None else self._undropped(str(row["id"]), epoch, present)
-        inputs = {name: self._read(self.inputs[name], cells[name]) for name in kept}
+        kept = present if key.epoch is None else self._undropped(str(content["id"]), key.epoch, present)
+        return _Row(content, {name: cells[name] for name in kept}, key.epoch)
+
+    def _read_row(self, row: _Row, given: Given) -> Sample | Dropped:
+        content = row.content
+        try:
+            return self._sample(row, given)
+        except BadColumn as error:
+            return Dropped(str(content["id"]), str(content["split"]), error.column, error.code, str(error))
+
+    def _sample(self, row: _Row, given: Given) -> Sample:
+        content = row.content
+        unread = {name: cell for name, cell in row.cells.items() if name not in given.stored}
+        inputs = {name: self._read(self.inputs[name], cell) for name, cell in unread.items()}
         targets = {
-            name: self._read(source, row[source.column])
+            name: self._read(source, content[source.column])
             for name, source in self.targets.items()
-            if row.get(source.column) is not None
+            if content.get(source.column) is not None
         }
         names = {
-            **{name: str(cells[name]) for name in inputs},
-            **{name: str(row[self.targets[name].column]) for name in targets},
+            **{name: str(cell) for name, cell in row.cells.items()},
+            **{name: str(content[self.targets[name].column]) for name in targets},
         }
-        return self._moved(str(row["id"]), inputs, targets, names, epoch)
+        return self._moved(str(content["id"]), inputs, targets, names, row.epoch, given)
 
     def _undropped(self, sample: str, epoch: int, present: list[str]) -> list[str]:
         """The modalities that stay after modality dropout; at least one."""
@@ -143,28 +181,46 @@ class SampleReader:
         targets: dict[str, np.ndarray],
         names: Mapping[str, str],
         epoch: int | None,
+        given: Given,
     ) -> Sample:
-        fields = [(self.inputs[name], name, value) for name, value in inputs.items()]
-        fields += [(self.targets[name], name, value) for name, value in targets.items()]
+        sizes = {name: value.shape[:2] for name, value in inputs.items()}
+        sizes.update({name: stored.original_size for name, stored in given.stored.items()})
+        fields = [(self.inputs[name], name, size) for name, size in sizes.items()]
+        fields += [(self.targets[name], name, value.shape[:2]) for name, value in targets.items()]
         original = common_size(fields, names)
-        if original is None:
-            return Sample(sample, inputs, targets, (0, 0), (0, 0))
-        if epoch is None:
-            warp = geometry.resize(original, self.size)
-        else:
-            random = geometry.generator(self.seed, epoch, sample, "geometry")
-            warp = geometry.draw(original, self.size, self.augment, random)
+        kinds = {name: self.inputs[name].field.geometry for name in sizes}
+        alone = {
+            name: self._warp(sample, epoch, (size[0], size[1]), name)
+            for name, size in sizes.items()
+            if kinds[name].kind in _IMAGE_LIKE and not kinds[name].aligned
+        }
+        together = None if original is None else self._warp(sample, epoch, original)
+        warp = together or next(iter(alone.values()), None)
+        features = {name: stored.features for name, stored in given.stored.items()}
+        if warp is None:
+            return Sample(sample, inputs, targets, (0, 0), (0, 0), features, given.slots)
         return Sample(
             id=sample,
-            inputs={
-                name: geometry.apply(warp, value, self.inputs[name].field.geometry) for name, value in inputs.items()
-            },
+            inputs={name: geometry.apply(alone.get(name, warp), value, kinds[name]) for name, value in inputs.items()},
             targets={
                 name: geometry.apply(warp, value, self.targets[name].field.geometry) for name, value in targets.items()
             },
             size=warp.size,
-            original_size=original,
+            original_size=warp.source,
+            features=features,
+            slots={
+                name: replace(slot, original_size=sizes[name]) if kinds[name].kind in _IMAGE_LIKE else slot
+                for name, slot in given.slots.items()
+            },
         )
+
+    def _warp(self, sample: str, epoch: int | None, source: geometry.Size, *words: str) -> geometry.Warp:
+        """How a sample's images move, or one of them that its name, as `words`, tells apart."""
+        if epoch is None:
+            return geometry.resize(source, self.size)
+        version = epoch % self.copies if self.copies else epoch
+        random = geometry.generator(self.seed, version, sample, "geometry", *words)
+        return geometry.draw(source, self.size, self.augment, random)
 
 
 class BadColumn(BadCell):
@@ -179,13 +235,18 @@ class BadColumn(BadCell):
         self.column = column
 
 
-def common_size(fields: list[tuple[Source, str, np.ndarray]], names: Mapping[str, str]) -> tuple[int, int] | None:
-    """(H, W) of everything image-like in a sample; None where there is nothing."""
-    first: tuple[str, tuple[int, int]] | None = None
-    for source, name, value in fields:
-        if source.field.geometry.kind not in _IMAGE_LIKE:
+def common_size(fields: list[tuple[Source, str, tuple[int, ...]]], names: Mapping[str, str]) -> geometry.Size | None:
+    """(H, W) of everything image-like in a sample that moves together; None where there is nothing.
+
+    Args:
+        fields: of the sample, each with its column's name in `names` and the first two axes of its value.
+        names: what a person calls each.
+    """
+    first: tuple[str, geometry.Size] | None = None
+    for source, name, shape in fields:
+        if source.field.geometry.kind not in _IMAGE_LIKE or not source.field.geometry.aligned:
             continue
-        size = (value.shape[0], value.shape[1])
+        size = (shape[0], shape[1])
         if first is None:
             first = (names[name], size)
         elif size != first[1]:
@@ -196,7 +257,8 @@ def common_size(fields: list[tuple[Source, str, np.ndarray]], names: Mapping[str
                 source.column,
                 "size-mismatch",
                 f"{first[0]} is {first[1][1]}x{first[1][0]} pixels and {names[name]} is {size[1]}x{size[0]}{hint}; "
-                "they must show the same scene at the same size: bring one to the size of the other",
+                "they must show the same scene at the same size: bring one to the size of the other, or, if an image "
+                "shows another scene, say `aligned: false` of it",
             )
     return None if first is None else first[1]
 

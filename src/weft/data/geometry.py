@@ -92,6 +92,12 @@ def draw(source: Size, size: Size | None, augment: Augment, random: np.random.Ge
     return Warp(matrix[:2], source, result, resizes=False, mirrors=mirrors)
 
 
+def is_random(augment: Augment, size: Size | None) -> bool:
+    """Whether `draw` may give something else than `resize` to `size`."""
+    same = (None, (1.0, 1.0))
+    return bool(augment.flip or augment.rotate or augment.scale not in same or augment.crop not in (None, size))
+
+
 def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
     """A value after the warp, by its kind; the value itself where nothing moves.
 

@@ -173,7 +173,8 @@ def _look(manifest: Manifest, sources: Mapping[str, Source], row: Mapping[str, A
         if source.field.geometry.kind == "image" and isinstance(cell, str):
             _look_at_file(figures, source.field, cell, manifest)
     try:
-        size = common_size(read, {name: str(row[source.column]) for source, name, _ in read})
+        shapes = [(source, name, value.shape[:2]) for source, name, value in read]
+        size = common_size(shapes, {name: str(row[source.column]) for source, name, _ in read})
     except BadColumn as error:
         names = {source.column: name for source, name, _ in read}
         seen.faults.append(Fault(error.code, split, sample, names[error.column], str(error)))

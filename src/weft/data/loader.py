@@ -40,11 +40,13 @@ class Request:
         keys: of the samples.
         multiple: height and width are padded up to a multiple of this.
         smallest: a batch of fewer samples is not made.
+        stored: leave out what frozen encoders need not see again.
     """
 
     keys: tuple[Key, ...]
     multiple: int = 1
     smallest: int = 1
+    stored: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class BatchReader(Dataset[Loaded]):
         self.targets = targets
 
     def __getitem__(self, request: Request) -> Loaded:
-        found = [self.reader[key] for key in request.keys]
+        found = self.reader.batch(request.keys, stored=request.stored)
         samples = [sample for sample in found if isinstance(sample, Sample)]
         dropped = tuple(sample for sample in found if isinstance(sample, Dropped))
         if len(samples) < request.smallest:
@@ -115,6 +117,11 @@ class Loader:
         if pool.busy:  # somebody reads a second split while a first is being read: processes of its own
             pool = _Pool(self.batches, workers=self.workers, pin=self.pin, persistent=False)
         return pool.run(requests)
+
+    def use(self, reader: SampleReader) -> None:
+        """Read samples in another way; worker processes are started anew."""
+        self.close()
+        self.batches = BatchReader(reader, self.batches.modalities, self.batches.targets)
 
     def close(self) -> None:
         """Let the worker processes go; another run starts new ones."""

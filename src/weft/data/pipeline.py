@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from weft.data.checks import (
 )
 from weft.data.collate import Sample, collate
 from weft.data.dataset import Dropped, Key, SampleReader, Source
+from weft.data.features import FeatureReader
 from weft.data.fit import Fitter
 from weft.data.leaks import check_leaks
 from weft.data.loader import BatchReader, Loader, Request, auto_workers
@@ -96,7 +99,13 @@ class Data:
         return self._order.num_batches(num_samples) if training else -(-num_samples // self._batch_size)
 
     def batches(
-        self, split: str, *, epoch: int = 0, training: bool = False, start_step: int = 0, multiple: int = 1
+        self,
+        split: str,
+        *,
+        epoch: int = 0,
+        training: bool = False,
+        multiple: int = 1,
+        whole: Container[int] = (),
     ) -> Iterator[Batch]:
         """The batches of a split, made ahead of their use.
 
@@ -108,27 +117,62 @@ class Data:
             split: train, val, test or another.
             epoch: from 0.
             training: shuffle and augment.
-            start_step: batches to leave out at the beginning: those a resumed run has seen.
+            multiple: height and width are padded up to a multiple of this.
+            whole: places of batches whose inputs are read even where their features are stored.
+
+        Raises:
+            DataFault: a sample cannot be used, or more of them than `max_bad` allows.
+            ResourceFault: a worker process was killed.
+        """
+        places = range(self.num_steps(split, training=training))
+        found = self._load(split, places, epoch=epoch if training else None, multiple=multiple, whole=whole)
+        return (batch for batch in found if batch is not None)
+
+    def steps(self, split: str, *, epoch: int, start: int, accumulate: int, multiple: int = 1) -> Iterator[list[Batch]]:
+        """The training batches of an epoch as `batches` gives them, in groups for one step each.
+
+        A batch of which drops leave fewer than two samples is missing in its group, which may then be empty: a step
+        has the same samples whether or not training was resumed before it.
+
+        Args:
+            split: train or another.
+            epoch: from 0.
+            start: steps to leave out at the beginning: those a resumed run has seen.
+            accumulate: batches of a step.
             multiple: height and width are padded up to a multiple of this.
 
         Raises:
             DataFault: a sample cannot be used, or more of them than `max_bad` allows.
             ResourceFault: a worker process was killed.
         """
+        places = range(start * accumulate, self.num_steps(split, training=True))
+        found = self._load(split, places, epoch=epoch, multiple=multiple)
+        while group := list(islice(found, accumulate)):
+            yield [batch for batch in group if batch is not None]
+
+    def _load(
+        self, split: str, places: range, *, epoch: int | None, multiple: int, whole: Container[int] = ()
+    ) -> Iterator[Batch | None]:
+        """The batches at some places up to the last; None of which drops leave too few samples."""
         rows, size = self._split_rows(split), self._batch_size
-        if training:
-            groups = self._order.batches(rows, split, epoch=epoch, start=start_step)
-        else:
-            groups = (rows[first : first + size] for first in range(start_step * size, len(rows), size))
-        smallest = min(2, size, len(rows)) if training else 1
-        when = epoch if training else None
-        requests = (Request(tuple(Key(int(row), when) for row in group), multiple, smallest) for group in groups)
+        groups: Iterator[np.ndarray] = (rows[place * size : (place + 1) * size] for place in places)
+        if epoch is not None:
+            groups = self._order.batches(rows, split, epoch=epoch, start=places.start)
+        smallest = 1 if epoch is None else min(2, size, len(rows))
+        requests = (
+            Request(tuple(Key(int(row), epoch) for row in group), multiple, smallest, stored=place not in whole)
+            for place, group in zip(places, groups, strict=True)
+        )
         with closing(self._loader.run(requests)) as answers:
             for loaded in answers:
                 for dropped in loaded.dropped:
                     self._drop(dropped)
-                if loaded.batch is not None:
-                    yield loaded.batch
+                yield loaded.batch
+
+    def use_features(self, features: FeatureReader) -> None:
+        """From now on leave out of batches what frozen encoders need not see again."""
+        self._reader = replace(self._reader, features=features)
+        self._loader.use(self._reader)
 
     def samples(self, split: str) -> Iterator[Sample]:
         """The samples of a split one by one, in order, with nothing random.
@@ -276,6 +320,7 @@ def build_data(
         augment=config.augment,
         seed=seed,
         cache=cache,
+        copies=experiment.train.features.copies,
     )
     data = Data(
         manifest,
@@ -301,5 +346,5 @@ def build_data(
 
 def _read_key(config: DataConfig, part: Any, field: Field) -> str:
     """What, besides its cell, decides what reading a cell gives."""
-    words = [config.format.type, dict(config.format.options), part.type, dict(part.options), dict(field.facts)]
+    words = [config.format.type, dict(config.format.options), part.type, dict(part.options), dict(field.reading)]
     return json.dumps(words, sort_keys=True, default=str)

@@ -12,6 +12,7 @@ import numpy as np
 
 from weft.data.pipeline import Data
 from weft.engine.evidence import Shares, agreement, example_ids
+from weft.engine.feature_cache import FeatureCache
 from weft.engine.loading import LoadedRun, load_run
 from weft.engine.pictures import Chosen, draw_samples
 from weft.engine.score import Scored, score, subsets_of
@@ -61,6 +62,9 @@ def evaluate(
     kept = _kept(loaded.model, without)
     folder = "evaluation/" + split + ("" if not without else "-without-" + "-".join(without))
     target = loaded.run.path / folder
+    features = FeatureCache(
+        loaded.experiment, loaded.data, loaded.model, precision=loaded.precision, multiple=loaded.multiple
+    )
     shutil.rmtree(target, ignore_errors=True)
     (target / "records").mkdir(parents=True)
     shares = Shares(loaded.model, kept, precision=loaded.precision)
@@ -71,6 +75,7 @@ def evaluate(
         multiple=loaded.multiple,
         precision=loaded.precision,
         inference=loaded.experiment.inference,
+        features=features,
         subsets=[kept] if quick else subsets_of(kept),
         corruption_limit=0 if quick or without else CORRUPTED_SAMPLES,
         observe=None if quick else shares.observe,
@@ -82,7 +87,7 @@ def evaluate(
         "without": list(without),
         "samples": scored.num_samples,
         "seconds": scored.seconds,
-        "images_per_second": scored.num_samples / scored.seconds if scored.seconds else None,
+        "images_per_second": scored.num_timed / scored.seconds if scored.seconds else None,
         "seeds": 1,
         "interval": f"95 % bootstrap over {'groups' if groups else 'samples'}, {RESAMPLES} resamples "
         f"({SUBSET_RESAMPLES} for subsets of the modalities)",
@@ -161,12 +166,16 @@ def _task_result(
     badness = task.badness(records) if len(records) else np.zeros(0)
     confusion = records.totals.get("confusion")
     reliability = task.reliability(records) if len(records) else None
+    units = task.units()
     return {
         "type": loaded.experiment.tasks[name].type,
         "main_figure": main,
         "higher_is_better": task.higher_is_better[main.split("/")[0]],
         "classes": list(task.field.facts["classes"]) if "classes" in task.field.facts else None,
-        "figures": {figure: {"unit": unit} for figure, unit in task.units().items()},
+        "figures": {
+            figure: {"higher_is_better": higher} | ({"unit": units[figure]} if figure in units else {})
+            for figure, higher in task.higher_is_better.items()
+        },
         "colours": task.colours(),
         "loss": scored.losses.get(name),
         "subsets": {
@@ -234,7 +243,8 @@ def _subgroup_result(data: Data, split: str, records: Records, task: Task) -> di
 
 
 def _summary_lines(result: Mapping[str, Any]) -> list[str]:
-    lines = [f"{result['split']}: {result['samples']} samples, {result['images_per_second'] or 0:.1f} a second"]
+    speed = f", {result['images_per_second']:.1f} a second" if result["images_per_second"] else ""
+    lines = [f"{result['split']}: {result['samples']} samples{speed}"]
     for name, task in result["tasks"].items():
         for subset, scored in task["subsets"].items():
             figure = scored["figures"][task["main_figure"]]

@@ -14,6 +14,22 @@ from weft.model import Model, Outputs
 from weft.types import Batch
 
 
+def explain(model: Model, batches: Sequence[Batch], folder: Path, *, step: int, precision: str) -> str:
+    """Which tasks and samples made a step fail, in words; the batches are kept for a look.
+
+    Args:
+        model: the network, with the weights of before the step.
+        batches: of the step.
+        folder: to keep them in.
+        step: its number.
+        precision: fp32 or bf16.
+    """
+    found = culprits(model, batches, precision=precision)
+    path = keep(batches, folder, step=step, found=found)
+    named = "; ".join(f"task {task!r}, samples {', '.join(ids)}" for task, ids in found.items())
+    return f"step {step}: a loss or gradient is not finite: {named or 'not found again'}. The batch is kept in {path}."
+
+
 def culprits(model: Model, batches: Sequence[Batch], *, precision: str) -> dict[str, list[str]]:
     """{task: sample ids} whose loss, or whose gradient of the network's parameters, is not finite.
 
@@ -63,6 +79,7 @@ def keep(batches: Sequence[Batch], folder: Path, *, step: int, found: dict[str, 
             **{f"targets.{name}": tensor for name, tensor in batch.targets.items()},
             **{f"present.{name}": tensor for name, tensor in batch.present.items()},
             **{f"labelled.{name}": tensor for name, tensor in batch.labelled.items()},
+            **{f"features.{name}": features.tokens for name, features in batch.features.items()},
         }
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         save_file(tensors, folder / f"step-{step}-{index}.safetensors")

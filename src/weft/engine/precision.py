@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import torch
@@ -15,6 +16,26 @@ from weft.types import Batch
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
     """The context in which the network runs at a precision; losses are taken in float32 outside it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def choose_precision(
+    asked: str, model: Model, batches: Callable[[], Iterator[Batch]], device: torch.device
+) -> tuple[str, list[str]]:
+    """The precision to train in, and what is worth saying of it.
+
+    Args:
+        asked: fp32, bf16, or auto: the faster one.
+        model: the network, on its device.
+        batches: gives batches to measure with.
+        device: of the network.
+    """
+    if asked != "auto":
+        return asked, []
+    if device.type == "cuda":
+        return ("bf16" if torch.cuda.is_bf16_supported() else "fp32"), []
+    choice, seconds = fastest_precision(model, next(batches()).to(device))
+    measured = ", ".join(f"{precision} {time * 1000:.0f} ms" for precision, time in seconds.items())
+    return choice, [f"precision: {choice} (a step takes {measured})"]
 
 
 def fastest_precision(model: Model, batch: Batch, *, repeats: int = 3) -> tuple[str, dict[str, float]]:

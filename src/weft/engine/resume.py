@@ -18,6 +18,9 @@ MAY_CHANGE = (
     "train.output",
     "train.checkpoint_every",
     "train.save_every",
+    "train.features.where",
+    "train.features.limit",
+    "train.features.folder",
 )
 
 

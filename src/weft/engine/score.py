@@ -15,6 +15,7 @@ import torch
 from weft.data.pipeline import Data
 from weft.engine import inference as looking
 from weft.engine.corruptions import SEVERITIES, corrupt
+from weft.engine.feature_cache import FeatureCache
 from weft.engine.precision import autocast
 from weft.experiment import Inference
 from weft.modalities.base import Modality
@@ -35,7 +36,9 @@ class Scored:
     Attributes:
         split: its name.
         num_samples: how many were seen.
-        seconds: how long the answers from all modalities took (reading included, other subsets not).
+        seconds: how long the answers from all modalities took (reading included, other subsets not), of the batches
+            of which no encoder was spared.
+        num_timed: how many samples these have.
         records: {task: {subset: Records}}, subsets as `name_of` writes them.
         no_answer: {task: {subset: samples that could not be answered}}.
         losses: {task: mean loss} from the first subset.
@@ -47,6 +50,7 @@ class Scored:
     split: str
     num_samples: int = 0
     seconds: float = 0.0
+    num_timed: int = 0
     records: dict[str, dict[str, Records]] = field(default_factory=dict)
     no_answer: dict[str, dict[str, int]] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
@@ -91,6 +95,7 @@ def score(
     multiple: int,
     precision: str,
     inference: Inference,
+    features: FeatureCache | None = None,
     subsets: Sequence[Subset] | None = None,
     corruption_limit: int = 0,
     observe: Observe | None = None,
@@ -104,6 +109,7 @@ def score(
         multiple: height and width are padded to a multiple of this.
         precision: fp32 or bf16.
         inference: what is averaged at test time.
+        features: of frozen encoders; used where nothing is averaged, since they are of the samples as they are.
         subsets: of the modalities, all of them first; by default only all.
         corruption_limit: corrupt the modalities on about so many samples, in batches spread over the split; 0: not at
             all.
@@ -115,10 +121,15 @@ def score(
     scored = Scored(split, full=name_of(subsets[0]))
     tally = _Tally(model, subsets, precision=precision)
     spoiled = spread(data.num_steps(split, training=False), data.counts[split]["samples"], corruption_limit)
+    averages = inference != Inference()
+    whole = range(data.num_steps(split, training=False)) if averages or features is None else spoiled
     device = next(model.parameters()).device
     start = time.perf_counter()
-    for place, batch in enumerate(data.batches(split, multiple=multiple)):
+    for place, batch in enumerate(data.batches(split, multiple=multiple, whole=whole)):
         batch = batch.to(device)
+        stored = bool(batch.features)
+        if features is not None:
+            batch = features.fill(model, batch)
         seen = looking.encode(
             model, batch, data.modalities, inference=inference, multiple=multiple, precision=precision
         )
@@ -126,7 +137,9 @@ def score(
         plain = next((pair for pair in zip(seen, outputs, strict=True) if pair[0].look.batch is batch), None)
         if plain is not None:  # losses are not defined on averages over looks
             tally.add_losses(batch, plain[1])
-        scored.seconds += time.perf_counter() - start
+        if not stored:
+            scored.seconds += time.perf_counter() - start
+            scored.num_timed += len(batch)
         for subset in subsets[1:]:
             tally.answer(batch, seen, subset)
         if observe is not None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -22,21 +19,22 @@ from weft.engine import checkpoint as checkpoints
 from weft.engine import failures
 from weft.engine.build import build_model, size_multiple
 from weft.engine.device import choose_device
+from weft.engine.feature_cache import FeatureCache
 from weft.engine.interrupt import Signals
 from weft.engine.journal import Journal
 from weft.engine.memory import keep_freed_memory
 from weft.engine.parameters import parameter_groups
 from weft.engine.position import Position, seed_of_step
-from weft.engine.precision import autocast, fastest_precision
+from weft.engine.precision import choose_precision
 from weft.engine.resume import check_same, run_to_resume
 from weft.engine.run_folder import RunFolder
 from weft.engine.saving import averaged, restore, to_go_on, to_use
 from weft.engine.schedule import Schedule, warmed_up
-from weft.engine.score import Figures, score
+from weft.engine.step import take_step
 from weft.engine.transfer import take_over
+from weft.engine.validation import Validated, validate
 from weft.errors import Interrupted, NumericFault, ResourceFault
-from weft.experiment import Experiment, Inference, TrainConfig
-from weft.model import Model
+from weft.experiment import Experiment, TrainConfig
 from weft.types import Batch
 
 
@@ -92,20 +90,16 @@ class Training:
         self.device = choose_device(self.config.device)
         self.data = build_data(experiment, facts=run.read_json("facts.json"))
         run.write_json("facts.json", self.data.facts)
-        for note in self.data.notes:
-            run.log(note)
+        self._log(self.data.notes)
 
         place = checkpoints.find(run.checkpoints / "last")
         torch.manual_seed(self.config.seed)
         self.model = build_model(experiment, self.data, pretrained=place is None)
-        for name, encoder in self.model.encoders.items():
-            for note in encoder.notes:
-                run.log(f"{name}: {note}")
+        self._log(f"{name}: {note}" for name, encoder in self.model.encoders.items() for note in encoder.notes)
         self.taken_over = None
         if place is None and self.config.start_from is not None:
             self.taken_over = take_over(self.model, Path(self.config.start_from))
-            for line in self.taken_over.lines():
-                run.log(line)
+            self._log(self.taken_over.lines())
         self.model.to(self.device).to(memory_format=torch.channels_last)  # faster for convolutions on every device
         self.multiple = size_multiple(self.model)
         groups = parameter_groups(self.model, lr_factors=self.config.lr_factors, layer_decay=self.config.layer_decay)
@@ -114,15 +108,17 @@ class Training:
             group["base_lr"] = group["lr"] * group["lr_factor"]
         self.schedule: Schedule = self.config.schedule()
         self.balancing: Balancing = experiment.balancing()
-        self.average = None
-        if self.config.ema is not None:
-            self.average = AveragedModel(
-                self.model, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema), use_buffers=True
-            )
-        if place is None:
-            self.position = Position(precision=self._choose_precision())
-        else:
-            self.position = self._resume(place)
+        decay = self.config.ema
+        self.average = (
+            None
+            if decay is None
+            else AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        )
+        self.position = self._begin() if place is None else self._resume(place)
+        self.features = FeatureCache(
+            experiment, self.data, self.model, precision=self.position.precision, multiple=self.multiple
+        )
+        self._log(self.features.notes)
         self.journal = Journal(run, experiment, self.data, self.model, num_rows=self.position.num_rows)
         if self.config.compile:
             for module in (*self.model.encoders.values(), self.model.fusion, *self.model.tasks.values()):
@@ -143,6 +139,7 @@ class Training:
                     rows.append(evaluated.row)
                 position.epoch, position.step_in_epoch = position.epoch + 1, 0
                 self.journal.write_rows(rows, events)
+                self._log(self.features.remarks())
                 position.num_rows = len(self.journal.rows)
                 if evaluated is not None:
                     self._keep_best(evaluated)
@@ -158,20 +155,19 @@ class Training:
 
     def _train_epoch(self, signals: Signals) -> None:
         position, config = self.position, self.config
-        batches = self.data.batches(
+        groups = self.data.steps(
             "train",
             epoch=position.epoch,
-            training=True,
-            start_step=position.step_in_epoch * config.accumulate,
+            start=position.step_in_epoch,
+            accumulate=config.accumulate,
             multiple=self.multiple,
         )
         self.model.train()
         start, shown = time.perf_counter(), time.perf_counter()
-        for step_batches in _groups((batch.to(self.device) for batch in batches), config.accumulate):
-            try:
-                self._step(step_batches)
-            except torch.OutOfMemoryError as error:
-                raise _out_of_memory(config) from error
+        for batches in groups:
+            if batches:
+                self._take(batches)
+            position.step_in_epoch += 1  # also where drops left nothing to learn from: resuming counts requests
             now = time.perf_counter()
             position.seconds, start = position.seconds + now - start, now
             if now - shown > 15:  # a sign of life in long epochs
@@ -183,79 +179,57 @@ class Training:
                 self._save("last")
                 self._leave_if_asked(signals)
 
+    def _take(self, batches: Sequence[Batch]) -> None:
+        try:
+            self._step([self.features.fill(self.model, batch.to(self.device)) for batch in batches])
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(self.config) from error
+
     def _step(self, batches: Sequence[Batch]) -> None:
-        """One step of the optimiser from one batch, or from several whose gradients are accumulated exactly."""
+        """One step of the optimiser, and what training takes note of."""
         position, config = self.position, self.config
         torch.manual_seed(seed_of_step(config.seed, position.step))  # dropout and jitter are functions of the step
-        factor = self._lr_factor()
+        self._set_learning_rates()
+        taken = take_step(
+            self.model, self.optimizer, batches, weigh=self._weigh, precision=position.precision, clip=config.clip
+        )
+        if taken.finite:
+            position.balancing = self.balancing.update(taken.means, position.balancing)
+            for task, total in taken.totals.items():
+                position.loss_sums[task] = position.loss_sums.get(task, 0.0) + total
+                position.loss_counts[task] = position.loss_counts.get(task, 0.0) + taken.counts[task]
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+        else:
+            self._not_finite(batches)
+        self.optimizer.zero_grad(set_to_none=True)
+        position.step += 1
+        position.num_samples += sum(len(batch) for batch in batches)
+
+    def _weigh(self, labelled: list[str]) -> dict[str, float]:
+        weights = self.balancing.weights(labelled, self.position.balancing)
+        return {task: weights[task] * self.experiment.tasks[task].weight for task in labelled}
+
+    def _not_finite(self, batches: Sequence[Batch]) -> None:
+        position, folder = self.position, self.run.path / "failures"
+        message = failures.explain(self.model, batches, folder, step=position.step, precision=position.precision)
+        if self.config.on_nonfinite == "stop":
+            raise NumericFault(
+                f"{message} The last checkpoint stands. Look at these samples, lower the learning rate, clip the "
+                "gradient (train.clip) or leave such steps out (train.on_nonfinite: skip)",
+                code="not-finite",
+            )
+        position.num_skipped += 1
+        self.run.log(f"{message} This step is left out ({position.num_skipped} so far)")
+
+    def _set_learning_rates(self) -> None:
+        position, config, steps = self.position, self.config, self.steps_per_epoch
+        factor = self.schedule.factor(position.epoch + position.step_in_epoch / steps, config.epochs, position.schedule)
+        reached = position.epoch + (position.step_in_epoch + 1) / steps  # + 1: a first step at rate 0 would do nothing
+        factor = warmed_up(factor, reached, config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         position.lr = self.optimizer.defaults["lr"] * factor
-
-        first, *others = batches
-        first_losses = self._losses(first)
-        counts = _sum_counts(self.model, batches) if others else _counts_of(first_losses)
-        labelled = [task for task, count in counts.items() if count > 0]
-        weights = self.balancing.weights(labelled, position.balancing)
-        totals = dict.fromkeys(labelled, 0.0)
-        for losses in chain([first_losses], map(self._losses, others)):
-            objective = torch.zeros((), device=self.device)
-            for task in labelled:
-                total, _ = losses[task]
-                objective = objective + (weights[task] * self.experiment.tasks[task].weight / counts[task]) * total
-                totals[task] += float(total.detach())
-            if objective.requires_grad:  # it does not where no task has a label in this batch
-                objective.backward()
-
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not all(map(math.isfinite, totals.values())) or not math.isfinite(float(norm)):
-            self._not_finite(batches)
-        else:
-            if config.clip is not None:
-                torch.nn.utils.clip_grads_with_norm_(parameters, config.clip, norm)
-            if labelled:
-                self.optimizer.step()
-            means = {task: totals[task] / counts[task] for task in labelled}
-            position.balancing = self.balancing.update(means, position.balancing)
-            for task in labelled:
-                position.loss_sums[task] = position.loss_sums.get(task, 0.0) + totals[task]
-                position.loss_counts[task] = position.loss_counts.get(task, 0.0) + counts[task]
-            if self.average is not None:
-                self.average.update_parameters(self.model)
-        self.optimizer.zero_grad(set_to_none=True)
-        position.step += 1
-        position.step_in_epoch += 1
-        position.num_samples += sum(len(batch) for batch in batches)
-
-    def _losses(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-        """{task: (sum, count)} of a batch."""
-        with autocast(self.device, self.position.precision):
-            outputs = self.model(batch)
-        return self.model.losses(outputs, batch)
-
-    def _not_finite(self, batches: Sequence[Batch]) -> None:
-        found = failures.culprits(self.model, batches, precision=self.position.precision)
-        path = failures.keep(batches, self.run.path / "failures", step=self.position.step, found=found)
-        named = "; ".join(f"task {task!r}, samples {', '.join(ids)}" for task, ids in found.items())
-        message = f"step {self.position.step}: a loss or gradient is not finite: {named or 'not found again'}"
-        if self.config.on_nonfinite == "stop":
-            raise NumericFault(
-                f"{message}. The batch is kept in {path}; the last checkpoint stands. Look at these samples, lower the "
-                "learning rate, clip the gradient (train.clip) or leave such steps out (train.on_nonfinite: skip)",
-                code="not-finite",
-            )
-        self.position.num_skipped += 1
-        self.run.log(f"{message}; this step is left out ({self.position.num_skipped} so far)")
-
-    def _lr_factor(self) -> float:
-        epoch = self.position.epoch + self.position.step_in_epoch / self.steps_per_epoch
-        if self.config.warmup:  # a first step at rate 0 would do nothing
-            epoch_reached = self.position.epoch + (self.position.step_in_epoch + 1) / self.steps_per_epoch
-        else:
-            epoch_reached = epoch
-        factor = self.schedule.factor(epoch, self.config.epochs, self.position.schedule)
-        return warmed_up(factor, epoch_reached, self.config.warmup)
 
     # --- evaluation and what is written --------------------------------------------------------------------------
 
@@ -264,25 +238,17 @@ class Training:
         due = (self.position.epoch + 1) % self.config.evaluate_every == 0
         return "val" in self.data.counts and (due or last)
 
-    def _evaluate(self) -> Evaluated:
-        model = averaged(self.model, self.average)
-        start = time.perf_counter()
-        scored = score(
-            model,
+    def _evaluate(self) -> Validated:
+        return validate(
+            averaged(self.model, self.average),
             self.data,
-            "val",
+            self.position,
             multiple=self.multiple,
-            precision=self.position.precision,
-            inference=Inference(),
+            features=self.features,
+            best=self.config.best,
         )
-        figures = {name: scored.figures(name, model.tasks[name]) for name in model.tasks}
-        row: dict[str, Any] = {"epoch": self.position.epoch + 1, "step": self.position.step, "split": "val"}
-        row["seconds"] = round(time.perf_counter() - start, 3)
-        row.update({f"loss/{name}": value for name, value in scored.losses.items()})
-        row.update({f"{name}/{figure}": value for name, values in figures.items() for figure, value in values.items()})
-        return Evaluated(row=row, figure=figure_to_choose_by(model, figures, self.config.best))
 
-    def _keep_best(self, evaluated: Evaluated) -> None:
+    def _keep_best(self, evaluated: Validated) -> None:
         position = self.position
         position.schedule = self.schedule.observe(evaluated.figure, position.schedule)
         if position.best is None or evaluated.figure > position.best["value"]:
@@ -295,6 +261,12 @@ class Training:
 
     # --- parts of the set-up -------------------------------------------------------------------------------------
 
+    def _begin(self) -> Position:
+        batches = partial(self.data.batches, "train", training=True, multiple=self.multiple)
+        precision, notes = choose_precision(self.config.precision, self.model, batches, self.device)
+        self._log(notes)
+        return Position(precision=precision)
+
     def _resume(self, place: Path) -> Position:
         checkpoint = checkpoints.load(place)
         position, threads = restore(checkpoint, self.model, self.average, self.optimizer, source=str(place))
@@ -306,23 +278,16 @@ class Training:
         self.run.log(f"resumed at epoch {position.epoch + 1}, step {position.step_in_epoch}")
         return position
 
-    def _choose_precision(self) -> str:
-        if self.config.precision != "auto":
-            return self.config.precision
-        if self.device.type == "cuda":
-            return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-        batch = next(iter(self.data.batches("train", training=True, multiple=self.multiple))).to(self.device)
-        choice, seconds = fastest_precision(self.model, batch)
-        measured = ", ".join(f"{precision} {time * 1000:.0f} ms" for precision, time in seconds.items())
-        self.run.log(f"precision: {choice} (a step takes {measured})")
-        return choice
-
     def _save(self, name: str) -> None:
         if name == "best":
             checkpoint = to_use(self.model, self.average, self.position)
         else:
             checkpoint = to_go_on(self.model, self.average, self.optimizer, self.position)
         checkpoints.save(checkpoint, self.run.checkpoints / name)
+
+    def _log(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.run.log(line)
 
     def _write_summary(self) -> None:
         self.journal.write_summary(self.position, device=self.device, taken_over=self.taken_over)
@@ -338,42 +303,6 @@ class Training:
     def steps_per_epoch(self) -> int:
         """Steps of the optimiser in an epoch."""
         return math.ceil(self.data.num_steps("train", training=True) / self.config.accumulate)
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A row of metrics.csv and the figure that the best checkpoint is chosen by (larger is better)."""
-
-    row: dict[str, Any]
-    figure: float
-
-
-def figure_to_choose_by(model: Model, figures: Mapping[str, Figures], best: str | None) -> float:
-    """The figure `task/figure`, or the mean of the tasks' main figures; negated where smaller is better.
-
-    A figure that could not be told (NaN) counts as the worst.
-    """
-    chosen = [best.split("/", 1)] if best else [[name, task.main_figure] for name, task in model.tasks.items()]
-    values = []
-    for name, figure in chosen:
-        higher = model.tasks[name].higher_is_better[figure.split("/")[0]]
-        value = figures[name][figure]
-        values.append(-math.inf if math.isnan(value) else value if higher else -value)
-    return sum(values) / len(values)
-
-
-def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
-    while group := list(islice(batches, size)):
-        yield group
-
-
-def _counts_of(losses: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
-    return {task: float(count) for task, (_, count) in losses.items()}
-
-
-def _sum_counts(model: Model, batches: Sequence[Batch]) -> dict[str, float]:
-    counts = [model.counts(batch) for batch in batches]
-    return {task: sum(float(count[task]) for count in counts) for task in model.tasks}
 
 
 def _out_of_memory(config: TrainConfig) -> ResourceFault:

@@ -143,13 +143,18 @@ class AudioModality(Modality):
         statistics = raster.Statistics(self.mels)
         log_mel = self._log_mel()
         for value in values:
-            statistics.add(log_mel(torch.from_numpy(value)[None])[0].T.numpy())
+            statistics.add(log_mel(self.to_tensor(value)[None])[0].T.numpy())
         facts = statistics.facts
         return {"mean": facts["mean"], "std": [max(std, _SMALLEST_STD) for std in facts["std"]]}
 
+    @property
+    def reading(self) -> Facts:
+        """The rate of arrays."""
+        return {name: self.facts[name] for name in ("sample_rate",) if name in self.facts}
+
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """(L,) float32."""
-        return torch.from_numpy(np.ascontiguousarray(value, np.float32))
+        return torch.from_numpy(np.require(value, np.float32, ["C", "W"]))
 
     def draw(self, value: np.ndarray) -> Image.Image:
         """The spectrogram: time to the right, high frequencies at the top, loud is bright."""
@@ -223,6 +228,11 @@ class AudioPreprocessor(Preprocessor):
     def lengths(self, lengths: Tensor) -> Tensor:
         """(P,) frames of sounds of so many samples."""
         return self.log_mel.num_frames(lengths)
+
+    @property
+    def random(self) -> bool:
+        """Whether it changes the volume or blots anything out."""
+        return bool(self.gain or self.time_mask or self.frequency_mask)
 
     def _blots(self, bands: Tensor, axis: int, widest: float) -> Tensor:
         """Bool, (P, mels, 1) or (P, 1, frames): in one of the masks of its row, each with a place and width of its own.

@@ -37,11 +37,13 @@ class Geometry:
             sequence (untouched, (L, ...) with L >= 1, padded at the end to the longest of a batch), none (untouched).
         fill: value outside the picture, or after the end of the sequence.
         unknown: a value that means "not known" and never enters a mean (depth 0), or None.
+        aligned: an image moves together with all else that is image-like; False: by itself.
     """
 
     kind: Literal["image", "label", "points", "sequence", "none"]
     fill: float = 0
     unknown: float | None = None
+    aligned: bool = True
 
 
 class BadCell(ValueError):
@@ -92,8 +94,18 @@ class Field(ABC):
 
     @property
     def decodes(self) -> bool:
-        """Whether reading a cell decodes a file: it is then fitted on some of them only, and worth keeping in a cache."""
+        """Whether reading a cell decodes a file: it is then fitted on some of them only, and worth a cache."""
         return self.geometry.kind in ("image", "label")
+
+    @property
+    def names_file(self) -> bool:
+        """Whether a cell that is a text names a file: what it holds may change while the cell stays the same."""
+        return self.decodes
+
+    @property
+    def reading(self) -> Facts:
+        """Those of its facts that decide what reading a cell gives; all, where it does not say otherwise."""
+        return self.facts
 
     def length(self, cell: Any) -> int:
         """How long a cell's sequence will be, roughly and without opening files, so that neighbours in length can
@@ -137,6 +149,11 @@ class Preprocessor(nn.Module, ABC):
         """(P,) how many entries of a sequence are left of so many; as many, where it does not say otherwise."""
         return lengths
 
+    @property
+    def random(self) -> bool:
+        """Whether it draws random numbers in training mode, so that what it gives differs from epoch to epoch."""
+        return False
+
 
 class Modality(Field):
     """A field that is an input.
@@ -150,7 +167,7 @@ class Modality(Field):
     cell: ClassVar[Literal["file", "value", "row"]] = "file"
 
     def words(self, value: np.ndarray) -> list[str]:
-        """What the tokens of its features stand for, one by one: words, columns; by default none, and `draw` shows them.
+        """What the tokens of its features stand for, one by one: words, columns; by default none: `draw` shows them.
 
         Where an encoder gives other tokens than these, attention is shown by modality only.
         """

@@ -101,6 +101,11 @@ class DepthModality(Modality):
             ]
         return facts
 
+    @property
+    def reading(self) -> Facts:
+        """The unit."""
+        return {name: self.facts[name] for name in ("metres_per_unit",) if name in self.facts}
+
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """(1, H, W) float32 metres."""
         return raster.to_tensor(value)

@@ -36,6 +36,9 @@ class ImageModality(Modality):
         contrast: in training, the distance from the mean brightness is multiplied by a factor in 1 ± this.
         saturation: in training, the distance from grey is multiplied by a factor in 1 ± this.
         hue: in training, hues are turned by up to this share of the colour circle.
+        aligned: it shows the same scene from the same place as the other rasters of the sample, and moves with them. A
+            picture of something else may have another size; it is brought to `data.size`, mirrored and cropped by
+            itself.
         max_pixels: a file that declares more is refused before decoding.
     """
 
@@ -52,6 +55,7 @@ class ImageModality(Modality):
         contrast: Annotated[float, Range(0, 1)] = 0.0,
         saturation: Annotated[float, Range(0, 1)] = 0.0,
         hue: Annotated[float, Range(0, 0.5)] = 0.0,
+        aligned: bool = True,
         max_pixels: Annotated[int, Range(1)] = MAX_PIXELS,
     ) -> None:
         for name, values in (("mean", mean), ("std", std)):
@@ -66,7 +70,7 @@ class ImageModality(Modality):
         self.mean, self.std = mean, std
         self.jitter = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
         self.max_pixels = max_pixels
-        self.geometry = Geometry("image", fill=self._fill())
+        self.geometry = Geometry("image", fill=self._fill(), aligned=aligned)
 
     def _fill(self) -> float:
         """The mean grey as it is stored, so that what lies outside the picture is near 0 after normalisation."""
@@ -115,6 +119,11 @@ class ImageModality(Modality):
                 pixels = value.reshape(-1, self.channels) / raster.full_scale(value.dtype)
                 statistics.add(pixels[np.isfinite(pixels).all(1)])
         return {**statistics.facts, "dtype": dtype}
+
+    @property
+    def reading(self) -> Facts:
+        """The number type: others are refused."""
+        return {name: self.facts[name] for name in ("dtype",) if name in self.facts}
 
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """(C, H, W) uint8, or float32."""
@@ -175,10 +184,15 @@ class ImagePreprocessor(Preprocessor):
         scale: Tensor = self.get_buffer("scale")
         offset: Tensor = self.get_buffer("offset")
         unit = 1.0 if inputs.is_floating_point() else 1 / 255
-        if self.training and (self.brightness or self.contrast or self.saturation or self.hue):
+        if self.training and self.random:
             with torch.autocast(inputs.device.type, enabled=False):  # colours need more than bfloat16's 8 bits
                 inputs, unit = self._jitter(inputs.float() * unit), 1.0
         return torch.addcmul(offset, inputs.float(), scale * unit)
+
+    @property
+    def random(self) -> bool:
+        """Whether colours are jittered."""
+        return bool(self.brightness or self.contrast or self.saturation or self.hue)
 
     def _jitter(self, values: Tensor) -> Tensor:
         """(P, C, H, W) in [0, 1], each row with its own brightness, contrast, saturation and hue."""

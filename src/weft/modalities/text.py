@@ -160,6 +160,16 @@ class TextModality(Modality):
         """Two texts, if one vocabulary or one tokenizer numbers both."""
         return all(self.facts.get(name) == other.facts.get(name) for name in ("vocabulary", "tokenizer"))
 
+    @property
+    def names_file(self) -> bool:
+        """See `Field.names_file`: with `file`."""
+        return self.file
+
+    @property
+    def reading(self) -> Facts:
+        """How words are numbered."""
+        return {name: fact for name, fact in self.facts.items() if name not in ("texts", "notes")}
+
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """(L,) int64."""
         return torch.from_numpy(value)

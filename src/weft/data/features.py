@@ -1,0 +1,136 @@
+"""Which features of a batch are kept: every cell is found again by everything that decides what its features are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weft.data.feature_store import Stored, read_entry
+from weft.modalities.base import Field, Resolve
+from weft.types import Slot
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A sample whose features are looked for.
+
+    Attributes:
+        id: of the sample.
+        cells: {modality: cell} of the modalities that are given to the network.
+        epoch: of training; None without anything random.
+    """
+
+    id: str
+    cells: Mapping[str, Any]
+    epoch: int | None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known of a sample's features before it is read.
+
+    Attributes:
+        stored: {modality: Stored} of those that need not be read.
+        slots: {modality: Slot} of those that will be kept.
+    """
+
+    stored: dict[str, Stored] = field(default_factory=dict)
+    slots: dict[str, Slot] = field(default_factory=dict)
+
+
+class FeatureFolder:
+    """The entries of one modality.
+
+    Args:
+        path: the folder of its recipe: all that decides its features besides the cell.
+        field: reads the cells.
+        changes: what decides the random changes of a training sample besides its id and the version; None: it is not
+            changed at random.
+        copies: so many versions of a changed sample are kept; 0: none.
+    """
+
+    def __init__(self, path: Path, field: Field, *, changes: str | None, copies: int) -> None:
+        self.path = path
+        self.field = field
+        self.changes = changes
+        self.copies = copies
+        self._files: dict[str, tuple[tuple[int, int], str]] = {}
+        self._arrays: dict[str, str] = {}
+
+    def slot(self, wanted: Wanted, cell: Any, resolve: Resolve) -> Slot | None:
+        """Where the features of a sample's cell are kept; None: nowhere.
+
+        Args:
+            wanted: the sample.
+            cell: of this modality.
+            resolve: what a path cell stands for.
+        """
+        version: list[object] = []
+        if self.changes is not None and wanted.epoch is not None:
+            if not self.copies:
+                return None
+            version = [self.changes, wanted.id, wanted.epoch % self.copies]
+        content = self._digest(cell, resolve)
+        return None if content is None else Slot(_hash(json.dumps([content, *version]).encode()))
+
+    def _digest(self, cell: Any, resolve: Resolve) -> str | None:
+        """Of what a cell holds; None where it cannot be told, and reading it will say why."""
+        if not (isinstance(cell, str) and self.field.names_file):
+            return _hash(json.dumps(cell, sort_keys=True, default=str).encode())
+        if cell in self._arrays:  # made by the format, not read: it stays as it is
+            return self._arrays[cell]
+        source = resolve(cell)
+        if isinstance(source, np.ndarray):
+            kind = json.dumps([source.dtype.str, *source.shape])
+            self._arrays[cell] = _hash(kind.encode() + np.ascontiguousarray(source).tobytes())
+            return self._arrays[cell]
+        try:
+            status = source.stat()
+            date = status.st_mtime_ns, status.st_size
+            if cell not in self._files or self._files[cell][0] != date:
+                self._files[cell] = date, _hash(source.read_bytes())
+        except OSError:
+            return None
+        return self._files[cell][1]
+
+
+@dataclass(frozen=True)
+class FeatureReader:
+    """Looks up what is kept of the samples of a batch.
+
+    Attributes:
+        folders: {modality: FeatureFolder} of those with a frozen encoder.
+    """
+
+    folders: Mapping[str, FeatureFolder] = field(default_factory=dict)
+
+    def find(self, samples: Sequence[Wanted], resolve: Resolve) -> list[Given]:
+        """What is known of each sample. Of a modality it is all or nothing: its encoder runs for a batch or does not.
+
+        Args:
+            samples: of a batch.
+            resolve: what a path cell stands for.
+        """
+        known = [Given() for _ in samples]
+        for name, folder in self.folders.items():
+            rows = [row for row, wanted in enumerate(samples) if name in wanted.cells]
+            slots = {row: folder.slot(samples[row], samples[row].cells[name], resolve) for row in rows}
+            found = {row: slot if slot is None else read_entry(folder.path, slot) for row, slot in slots.items()}
+            stored = {row: one for row, one in found.items() if isinstance(one, Stored)}
+            for row in rows:
+                slot = found[row] if isinstance(found[row], Slot) else slots[row]
+                if len(stored) == len(rows):
+                    known[row].stored[name] = stored[row]
+                elif isinstance(slot, Slot):
+                    known[row].slots[name] = slot
+        return known
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=20).hexdigest()
