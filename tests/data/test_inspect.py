@@ -69,6 +69,24 @@ def codes(found: Inspection) -> set[tuple[str, str]]:
     return {(fault.column, fault.code) for fault in found.faults}
 
 
+def test_rows_and_pictures_that_share_an_encoder_are_looked_at_too(root: Path):
+    tree = {
+        "name": "looked",
+        "data": {"format": "table", "root": str(root), "file": "t.csv", "size": [16, 24]},
+        "modalities": {
+            "image": {"encoder": ENCODER},
+            "again": {"type": "image", "column": "label", "aligned": False, "encoder": {"share": "image"}},
+            "row": {"type": "table", "columns": ["kind", "scene"], "encoder": "table_mlp"},
+        },
+        "tasks": {"kind": {"type": "classification"}},
+    }
+    found = inspect(load_experiment(tree))
+    assert found.faults == []
+    assert found.figures["row"]["train"].present == 5  # one of six is for validation
+    assert found.figures["again"]["train"].present == 5
+    assert any("scene is left out: each of its values occurs too rarely" in note for note in found.notes)
+
+
 def test_whole_data_has_no_fault_and_is_counted(root: Path):
     found = look(root, out=True)
     assert found.ok, found.faults

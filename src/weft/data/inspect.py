@@ -92,6 +92,8 @@ def _sources(experiment: Experiment, manifest: Manifest, faults: list[Fault]) ->
             sources[name] = Source(column, field)
 
     for name, modality in experiment.modalities.items():
+        if modality.share is not None:  # alone, it has the encoder that it shares
+            modality = replace(modality, share=None, encoder=experiment.modalities[modality.share].encoder)
         one = replace(experiment, modalities={name: modality})
         add(name, modality.source(name), lambda one=one: fitter.modalities(one))  # type: ignore[misc]
     for name, task in experiment.tasks.items():
