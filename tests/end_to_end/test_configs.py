@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 import weft
+from tests.data.test_formats_digits import write_tree as write_digits
 from tests.encoders.tiny_transformer import tiny_bert
 
 ROOT = Path(__file__).parents[2]
@@ -73,10 +74,11 @@ def write_chestxray14(root: Path) -> None:
 
 
 #: What writes a small data set of a format, and the changes that make an experiment of it small.
-WRITERS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
+WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nyuv2": (write_questions, ["data.size=[96, 128]", "data.validation.fraction=0.3"]),
     "mvsa": (write_mvsa, ["data.size=[64, 64]"]),
     "chestxray14": (write_chestxray14, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
+    "digits": (write_digits, ["data.limit=16", "train.batch_size=8"]),  # 28 pixels leave one to a BatchNorm of one row
 }
 
 
