@@ -5,31 +5,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import yaml
 
 from weft.data.audiofile import SOUNDS
 from weft.data.formats import chestxray14, mvsa
-from weft.data.guess_column import ENCODERS, ColumnGuess, of_cells, of_files
-from weft.data.guess_paths import guess_paths
-from weft.data.guess_row import with_row
+from weft.data.guess_column import ENCODERS, ColumnGuess, of_files
+from weft.data.guess_table import Layout, table_of_files, table_of_rows
 from weft.data.listing import RASTERS, by_stem, folder
 from weft.data.manifest import SPLITS, usual_split
-from weft.data.tablefile import read_table
 from weft.errors import DataFault
-
-#: Endings of tables that are looked at.
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 #: Endings of files that can be cells.
 _FILES = (*RASTERS, *SOUNDS)
-
-#: Columns whose equal values usually belong together.
-_GROUPS = ("patient", "patient_id", "subject", "subject_id", "scene", "group", "site", "drive", "sequence")
 
 
 @dataclass(frozen=True)
@@ -45,27 +36,17 @@ class Guess:
     reasons: list[str]
 
 
-@dataclass
-class _Layout:
-    """How the data is laid out."""
-
-    format: dict[str, Any]
-    columns: dict[str, ColumnGuess]
-    reasons: list[str] = field(default_factory=list)
-    group: str | None = None
-
-
 def guess(path: Path | str) -> Guess:
     """Guess an experiment for a folder of data. Nothing is written.
 
     Args:
-        path: the folder: a table with paths in it, class folders, or parallel folders.
+        path: the folder: a table, class folders, or parallel folders.
 
     Raises:
         DataFault: nothing in it is known, or there is nothing to learn.
     """
     root = folder(path)
-    looks: tuple[Callable[[Path], _Layout | None], ...] = (_known, _table, _class_folders, _parallel, _row)
+    looks: list[Callable[[Path], Layout | None]] = [_known, table_of_files, _class_folders, _parallel, table_of_rows]
     layout = next((found for look in looks if (found := look(root)) is not None), None)
     if layout is None:
         raise DataFault(
@@ -79,15 +60,15 @@ def guess(path: Path | str) -> Guess:
     return _written(root, layout, reasons)
 
 
-def _known(root: Path) -> _Layout | None:
+def _known(root: Path) -> Layout | None:
     """The layouts of public data sets that have a format of their own."""
     raster, depth = ColumnGuess("image", "pictures"), ColumnGuess("depth", "depth in the data set's own unit")
     label = ColumnGuess("label", "label maps with the data set's own classes")
     if all((root / name).is_dir() for name in ("image", "depth", "label")) and (root / "classes.csv").is_file():
         reason = "image/, depth/, label/ and classes.csv: laid out as nyuv2"
-        return _Layout({"format": "nyuv2"}, {"image": raster, "depth": depth, "label": label}, [reason])
+        return Layout({"format": "nyuv2"}, {"image": raster, "depth": depth, "label": label}, [reason])
     if (root / "train").is_dir() and (root / "trainannot").is_dir():
-        return _Layout(
+        return Layout(
             {"format": "camvid"}, {"image": raster, "label": label}, ["train/ and trainannot/: laid out as camvid"]
         )
     if (root / "data").is_dir() and ((root / mvsa.OFFICIAL).is_file() or any(root.glob("ID-label-*.txt"))):
@@ -97,7 +78,7 @@ def _known(root: Path) -> _Layout | None:
             "label": ColumnGuess("class", "its sentiment: positive, neutral or negative"),
         }
         validation = {"by": "stratified", "stratify": "label"}
-        return _Layout(
+        return Layout(
             {"format": "mvsa", "validation": validation}, columns, ["data/ and lists of labels: laid out as mvsa"]
         )
     if any((root / name).is_file() for name in chestxray14.ENTRIES):
@@ -108,119 +89,18 @@ def _known(root: Path) -> _Layout | None:
             ),
         }
         reason = "Data_Entry_2017.csv: laid out as chestxray14; X-rays of one patient belong together (data.group)"
-        return _Layout({"format": "chestxray14"}, columns, [reason], group="patient")
+        return Layout({"format": "chestxray14"}, columns, [reason], group="patient")
     if (root / "recordings").is_dir() and any(root.glob("*images-idx3-ubyte*")):
         columns = {
             "image": ColumnGuess("image", "handwritten digits, 28 x 28", options={"channels": 1}),
             "audio": ColumnGuess("audio", "spoken digits"),
             "digit": ColumnGuess("class", "the ten digits"),
         }
-        return _Layout({"format": "digits"}, columns, ["recordings/ and idx files of pictures: laid out as digits"])
+        return Layout({"format": "digits"}, columns, ["recordings/ and idx files of pictures: laid out as digits"])
     return None
 
 
-def _table(root: Path) -> _Layout | None:
-    """The table with the most columns that are paths of files, or texts."""
-    return _best_table(root, lambda column: int(column.is_input and column.kind != "table"))
-
-
-def _row(root: Path) -> _Layout | None:
-    """The table with the most columns of numbers and categories, where no file belongs to any."""
-    return _best_table(root, lambda column: len(column.options["columns"]) if column.kind == "table" else 0)
-
-
-def _best_table(root: Path, weigh: Callable[[ColumnGuess], int]) -> _Layout | None:
-    """The table whose columns weigh most together; None where nothing weighs anything."""
-    best: _Layout | None = None
-    most = 0
-    for path in sorted(entry for entry in root.iterdir() if entry.suffix.lower() in _TABLES):
-        try:
-            layout = _of_table(root, path)
-        except DataFault as error:
-            raise DataFault(f"{path.name} looks like the table of samples, but: {error}", code=error.code) from error
-        weight = sum(map(weigh, layout.columns.values()))
-        if weight > most:
-            best, most = layout, weight
-    return best
-
-
-def _of_table(root: Path, path: Path) -> _Layout:
-    delimiter = _delimiter(path)
-    table = read_table(path, delimiter=delimiter)
-    layout = _Layout({"format": "table", "file": path.name}, {}, [f"{path.name}: a table of {table.num_rows} rows"])
-    if delimiter is not None:
-        layout.format["delimiter"] = delimiter
-    names = list(table.column_names)
-    for option, found in (("id", _id_column(table)), ("split", _split_column(table))):
-        if found is not None:
-            names.remove(found)
-            layout.reasons.append(f"{found}: taken as the column of the {option}s")
-            if found != option:
-                layout.format[option] = found
-    for name in names:
-        if name.lower() in _GROUPS and layout.group is None:
-            layout.group = name
-            layout.reasons.append(f"{name}: rows with the same one are taken to belong together (data.group)")
-            continue
-        layout.columns[name] = of_cells(table.column(name), root)
-    if not any(column.is_input for column in layout.columns.values()):
-        _look_for_files(root, table, layout)
-    layout.columns, why = with_row(layout.columns, table)
-    layout.reasons += why
-    declared = {name: column.declared for name, column in layout.columns.items() if column.declared}
-    if declared:
-        layout.format["columns"] = declared
-    return layout
-
-
-def _look_for_files(root: Path, table: pa.Table, layout: _Layout) -> None:
-    """Add columns of files whose names follow from one of the table's."""
-    found = guess_paths(root, table)
-    if found is None:
-        return
-    layout.format["paths"] = found.patterns
-    if found.optional:
-        layout.format["optional"] = found.optional
-    layout.reasons.append(f"{found.key}: files are called after it, so it is taken for the name of the row")
-    layout.columns.pop(found.key, None)
-    if _id_column(table) is None:
-        layout.format["id"] = found.key
-    layout.columns = {**found.columns, **layout.columns}
-
-
-def _delimiter(path: Path) -> str | None:
-    """The delimiter of a CSV file where it is not the usual one: the most frequent in its first line."""
-    if path.suffix.lower() != ".csv":
-        return None
-    with path.open("rb") as file:
-        line = file.readline(65536)
-    counts = {mark: line.count(mark.encode()) for mark in (",", ";", "\t", "|")}
-    most = max(counts, key=lambda mark: counts[mark])
-    return most if most != "," and counts[most] else None
-
-
-def _id_column(table: pa.Table) -> str | None:
-    for name in table.column_names:
-        if name.lower() in ("id", "name", "sample", "sample_id", "uid", "key"):
-            cells = table.column(name)
-            if cells.null_count == 0 and len(cells.unique()) == len(cells):
-                return str(name)
-    return None
-
-
-def _split_column(table: pa.Table) -> str | None:
-    """A column all of whose values are names of splits."""
-    for name in table.column_names:
-        cells = table.column(name)
-        if cells.null_count or not pa.types.is_string(cells.type):
-            continue
-        found = cells.unique().to_pylist() if len(cells.slice(0, 1000).unique()) <= 6 else []
-        if found and all(usual_split(value) in SPLITS for value in found) and name.lower() != "id":
-            return str(name)
-    return None
-
-
-def _class_folders(root: Path) -> _Layout | None:
+def _class_folders(root: Path) -> Layout | None:
     """Folders of pictures or sounds that share no names: classes."""
     splits = [name for name in _folders(root) if usual_split(name) in SPLITS]
     base = root / splits[0] if splits else root
@@ -236,10 +116,10 @@ def _class_folders(root: Path) -> _Layout | None:
         "label": ColumnGuess("class", f"{len(files)} folders that share no file names are classes: {counts}"),
     }
     reasons = [f"{' and '.join(splits)}: folders named as splits"] if splits else []
-    return _Layout({"format": "folder"}, columns, reasons)
+    return Layout({"format": "folder"}, columns, reasons)
 
 
-def _parallel(root: Path) -> _Layout | None:
+def _parallel(root: Path) -> Layout | None:
     """Folders whose files have the same names: columns."""
     splits = [name for name in _folders(root) if usual_split(name) in SPLITS]
     base = root / splits[0] if splits else root
@@ -254,7 +134,7 @@ def _parallel(root: Path) -> _Layout | None:
     if not pictures:
         return None
     endings = _endings(stems)
-    layout = _Layout({"format": "folder", "columns": {}}, {})
+    layout = Layout({"format": "folder", "columns": {}}, {})
     layout.reasons.append(f"{', '.join(endings)}: folders whose files have the same names are columns, paired by name")
     for name, ending in endings.items():
         column = layout.columns[name] = of_files(pictures[name], name=name)
@@ -292,7 +172,7 @@ def _folders(path: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _written(root: Path, layout: _Layout, reasons: list[str]) -> Guess:
+def _written(root: Path, layout: Layout, reasons: list[str]) -> Guess:
     """The configuration of a layout."""
     inputs = {name: column for name, column in layout.columns.items() if column.is_input}
     targets = {name: column for name, column in layout.columns.items() if column.task}
