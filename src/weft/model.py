@@ -152,7 +152,7 @@ class Model(nn.Module):
                 rows = present & labelled
                 if not bool(rows.any()):
                     continue
-                view_sum, view_count = task.loss(logits[rows[present]], target[rows[labelled]])
+                view_sum, view_count = task.loss(_some(logits, rows[present]), _some(target, rows[labelled]))
                 total, count = total + view_sum, count + view_count
             losses[name] = (total, count)
         return losses
@@ -206,3 +206,8 @@ class Model(nn.Module):
         if len(over) == 1:  # nothing to combine
             return Prediction(predictions[over[0]], answered)
         return Prediction(self.decisions[name](predictions, seen), answered)
+
+
+def _some(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Some of the rows, `rows` (P,) bool; the tensor itself where they are all: copies of maps and back take time."""
+    return tensor if bool(rows.all()) else tensor[rows]

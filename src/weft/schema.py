@@ -75,7 +75,10 @@ def build() -> Schema:
     """The schema of everything that weft has, from the signatures. Imports every part."""
     from torch import nn  # here: only building needs it, and the schema is there so that reading does not
 
-    taken = [name for name in dir(nn.ModuleDict()) if re.fullmatch(NAME_PATTERN, name)]
+    # torch's own only: other libraries hang methods of theirs onto every module once they are in use
+    known = ((name, getattr(nn.ModuleDict, name, None)) for name in dir(nn.ModuleDict()))
+    taken = [name for name, what in known if str(getattr(what, "__module__", "torch")).startswith("torch")]
+    taken = [name for name in taken if re.fullmatch(NAME_PATTERN, name)]
     schema = _skeleton(reserved=sorted(["fused", *taken]))
     for kind in registry.PACKAGES:
         for name in registry.names(kind):

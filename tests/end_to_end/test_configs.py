@@ -73,10 +73,26 @@ def write_chestxray14(root: Path) -> None:
     (root / "test_list.txt").write_text("6.png\n7.png")
 
 
+def write_houses(root: Path) -> None:
+    """Eight houses with four photographs of two shapes, and their prices."""
+    generator = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    rows = ["house,bedrooms,bathrooms,area_sqft,zipcode,price_usd"]
+    for number in range(1, 9):
+        for room in ("bathroom", "bedroom", "frontal", "kitchen"):
+            image = generator.integers(0, 255, (64, 80, 3), dtype=np.uint8)
+            if room == "kitchen":
+                image = image.transpose(1, 0, 2)
+            Image.fromarray(np.ascontiguousarray(image)).save(root / "images" / f"{number}_{room}.jpg")
+        rows.append(f"{number},{number % 4},{number / 2},{900 + 100 * number},{85262 + number % 2},{100_000 * number}")
+    (root / "train.csv").write_text("\n".join(rows))
+
+
 #: What writes a small data set of a format, and the changes that make an experiment of it small.
 WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nyuv2": (write_questions, ["data.size=[96, 128]", "data.validation.fraction=0.3"]),
     "mvsa": (write_mvsa, ["data.size=[64, 64]"]),
+    "table": (write_houses, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "chestxray14": (write_chestxray14, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "digits": (write_digits, ["data.limit=16", "train.batch_size=8"]),  # 28 pixels leave one to a BatchNorm of one row
 }

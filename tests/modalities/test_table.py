@@ -17,6 +17,7 @@ from scipy import stats
 from sklearn.preprocessing import StandardScaler
 
 from weft.config import load_experiment
+from weft.data.checks import given_away
 from weft.data.manifest import Column as ManifestColumn
 from weft.data.manifest import Manifest
 from weft.data.pipeline import build_data
@@ -289,6 +290,7 @@ def test_text_among_numbers_is_said_at_once_and_refused_by_sample_when_it_is_rea
         }
     )
     data = build_data(experiment)
+    assert "leak: the target 'sex' of sex is also read by facts" in data.notes
     assert any("1 rows cannot be used: the column 'age' holds numbers, and here 'old'" in note for note in data.notes)
     with pytest.raises(DataFault, match=r"sample s9 of train, column 'facts': the column 'age' holds numbers"):
         list(data.batches("train"))
@@ -371,6 +373,30 @@ def test_a_table_alone_trains_a_class_from_yaml(tmp_path: Path) -> None:
     assert shown.shape == (8, 2)  # one for each column
     sample = data.sample_from({"facts": {"age": 33}})
     assert sample.inputs["facts"].tolist()[0] == 33
+
+
+@pytest.mark.parametrize(
+    ("changes", "given"),
+    [
+        ([], True),
+        (["modalities.facts.columns=[age]"], False),
+        (["tasks.sex.over=[other]"], False),
+        (["tasks.sex.over=[fused]", "fusion=concat"], True),
+        (["over=[other]"], False),
+        (["modalities.other.columns=[sex]", "tasks.sex.over=[other]"], True),
+    ],
+)
+def test_a_target_among_the_inputs_of_its_task_is_told(changes: list[str], given: bool) -> None:
+    tree = {
+        "name": "t",
+        "data": {"format": "table", "root": ".", "file": "t.csv"},
+        "modalities": {
+            "facts": {"type": "table", "columns": ["age", "sex"], "encoder": "table_mlp"},
+            "other": {"type": "table", "columns": ["height"], "encoder": "table_mlp"},
+        },
+        "tasks": {"sex": {"type": "classification"}},
+    }
+    assert bool(given_away(load_experiment(tree, changes))) == given
 
 
 def test_columns_belong_to_tables_only() -> None:

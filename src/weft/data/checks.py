@@ -40,6 +40,18 @@ def check_columns(experiment: Experiment, manifest: Manifest) -> None:
         raise ConfigError(problems)
 
 
+def given_away(experiment: Experiment) -> list[str]:
+    """Which targets are also inputs of what their task reads: to learn those is to copy them."""
+    found = []
+    for name, task in experiment.tasks.items():
+        over = task.over or experiment.over
+        for modality, config in experiment.modalities.items():
+            read = over is None or modality in over or "fused" in over
+            if read and task.target in (config.columns or (config.column,)):
+                found.append(f"leak: the target {task.target!r} of {name} is also read by {modality}")
+    return found
+
+
 def joined(experiment: Experiment, manifest: Manifest) -> Manifest:
     """The manifest with a column for every modality that reads several together."""
     for name, config in experiment.modalities.items():

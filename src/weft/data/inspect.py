@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.data.checks import check_columns, check_labels, field_notes, joined, missing_notes, usable_rows
+from weft.data.checks import check_columns, check_labels, field_notes, given_away, joined, missing_notes, usable_rows
 from weft.data.dataset import BadColumn, Source, common_size
 from weft.data.fit import Fitter
 from weft.data.inspect_page import write_faults, write_page, write_pictures
@@ -61,7 +61,7 @@ def inspect(experiment: Experiment, out: Path | str | None = None, *, progress: 
     sources = _sources(experiment, manifest, faults)
     counts = {split: len(manifest.split(split)) for split in manifest.splits}
     found = Inspection(experiment.name, counts, None if out is None else Path(out), faults=faults)
-    found.notes += manifest.notes
+    found.notes += [*manifest.notes, *given_away(experiment)]
     _whole(experiment, manifest, found)
     _read_all(manifest, sources, found, progress)
     found.classes = {name: names for name, source in sources.items() if (names := class_names(source.field))}

@@ -20,6 +20,7 @@ from weft.data.checks import (
     count,
     dropped_notes,
     field_notes,
+    given_away,
     joined,
     missing_notes,
     usable_rows,
@@ -300,6 +301,7 @@ def build_data(
             )
         if facts is None:
             check_labels(experiment, manifest.take(rows["train"]))
+            notes += given_away(experiment)
             notes += check_leaks(manifest, columns, group=config.group, strict=config.strict)
     fitter = Fitter(manifest, rows.get("train", np.zeros(0, np.int64)), facts or {}, config, seed)
     modalities, targets = fitter.modalities(experiment), fitter.targets(experiment)

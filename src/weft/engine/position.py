@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 
 @dataclass
 class Position:
@@ -42,6 +44,13 @@ class Position:
     num_skipped: int = 0
     precision: str = "fp32"
     stopped_early: bool = False
+
+
+def seed_step(seed: int, step: int, device: torch.device) -> None:
+    """Seed what is random in a step, on the processor and on the device."""
+    # torch.manual_seed asks for every kind of device there is, which takes longer than many a layer
+    seeded = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
+    seeded(seed_of_step(seed, step))
 
 
 def seed_of_step(seed: int, step: int) -> int:

@@ -24,7 +24,7 @@ from weft.engine.interrupt import Signals
 from weft.engine.journal import Journal
 from weft.engine.memory import keep_freed_memory
 from weft.engine.parameters import parameter_groups
-from weft.engine.position import Position, seed_of_step
+from weft.engine.position import Position, seed_step
 from weft.engine.precision import choose_precision
 from weft.engine.resume import check_same, run_to_resume
 from weft.engine.run_folder import RunFolder
@@ -188,7 +188,7 @@ class Training:
     def _step(self, batches: Sequence[Batch]) -> None:
         """One step of the optimiser, and what training takes note of."""
         position, config = self.position, self.config
-        torch.manual_seed(seed_of_step(config.seed, position.step))  # dropout and jitter are functions of the step
+        seed_step(config.seed, position.step, self.device)  # dropout and jitter are functions of the step
         self._set_learning_rates()
         taken = take_step(
             self.model, self.optimizer, batches, weigh=self._weigh, precision=position.precision, clip=config.clip
