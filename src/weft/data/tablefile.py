@@ -134,7 +134,8 @@ def _header(path: Path, delimiter: str, encoding: str) -> list[str]:
             "being doubled",
             code="bad-table",
         )
-    read = pyarrow.csv.ReadOptions(encoding=encoding, block_size=BLOCK)
+    # With more threads, a complaint about a row would not say which one it is.
+    read = pyarrow.csv.ReadOptions(encoding=encoding, block_size=BLOCK, use_threads=False)
     parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     with pyarrow.csv.open_csv(path, read_options=read, parse_options=parse) as reader:
         return list(reader.schema.names)
