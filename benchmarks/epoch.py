@@ -35,7 +35,8 @@ def main() -> None:
                 start = time.perf_counter()
                 for inputs, target in tensors:
                     with torch.autocast("cpu", torch.bfloat16):
-                        logits = head(bare.encoders["image"](inputs), view="image", size=(256, 256))
+                        features = bare.encoders["image"](inputs).only(bare.levels["image"])
+                        logits = head(features, view="image", size=(256, 256))
                     total, count = head.loss(logits, target)
                     (total / count).backward()
                     optimizer.step()

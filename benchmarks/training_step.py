@@ -25,7 +25,7 @@ def compare(title: str, training: Training, *, turns: int) -> None:
 
     def bare_step() -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            logits = head(encoder(inputs), view="image", size=batch.size)
+            logits = head(encoder(inputs).only(bare.levels["image"]), view="image", size=batch.size)
         total, count = head.loss(logits, target)
         (total / count).backward()
         optimizer.step()
