@@ -59,8 +59,8 @@ def collate(
         multiple: height and width are padded up to a multiple of this.
 
     Returns:
-        A batch whose images are padded at the bottom and the right, and whose sequences at the end, with their fields'
-        fill values.
+        A batch whose images are padded at the bottom and the right, and whose sequences and boxes at the end, with
+        their fields' fill values.
     """
     size = _common_size([sample.size for sample in samples], multiple)
     inputs: dict[str, Tensor] = {}
@@ -104,7 +104,7 @@ def _common_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, 
 
 def _stack(values: Sequence[np.ndarray], field: Field, size: tuple[int, int]) -> Tensor:
     """(P, ...) of P values; images and maps are padded to `size`, with channels last in memory where they have any."""
-    if field.geometry.kind == "sequence":
+    if field.geometry.kind in ("sequence", "boxes"):
         rows = [field.to_tensor(value) for value in values]
         return pad_sequence(rows, batch_first=True, padding_value=field.geometry.fill)
     if field.geometry.kind not in _IMAGE_LIKE:

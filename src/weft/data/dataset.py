@@ -203,7 +203,8 @@ class SampleReader:
             id=sample,
             inputs={name: geometry.apply(alone.get(name, warp), value, kinds[name]) for name, value in inputs.items()},
             targets={
-                name: geometry.apply(warp, value, self.targets[name].field.geometry) for name, value in targets.items()
+                name: geometry.apply(warp, _placed(self.targets[name], value, warp), self.targets[name].field.geometry)
+                for name, value in targets.items()
             },
             size=warp.size,
             original_size=warp.source,
@@ -261,6 +262,14 @@ def common_size(fields: list[tuple[Source, str, tuple[int, ...]]], names: Mappin
                 "shows another scene, say `aligned: false` of it",
             )
     return None if first is None else first[1]
+
+
+def _placed(source: Source, value: np.ndarray, warp: geometry.Warp) -> np.ndarray:
+    """A target beside the sample's images as they are in their files."""
+    try:
+        return source.field.placed(value, warp.source)
+    except BadCell as error:
+        raise BadColumn(source.column, error.code, str(error)) from error
 
 
 def _as_given(cell: Any) -> Path | np.ndarray:

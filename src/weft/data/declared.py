@@ -14,7 +14,7 @@ from weft.data.manifest import Column
 from weft.errors import DataFault
 from weft.registry import Range
 
-Kind = Literal["image", "depth", "audio", "label", "class", "labels", "points", "number", "text"]
+Kind = Literal["image", "depth", "audio", "label", "instances", "class", "labels", "points", "boxes", "number", "text"]
 
 #: Between the names in a cell that holds several.
 SEPARATOR = "|"
@@ -25,8 +25,8 @@ class Declared:
     """What is known about one column.
 
     Args:
-        kind: image, depth, audio, label (a map of classes), class (one name), labels (several names), points, number or
-            text.
+        kind: image, depth, audio, label (a map of classes), instances (a map of objects), class (one name), labels
+            (several names), points, boxes, number or text.
         classes: names of the classes in the order of their numbers, or {value: name} where values have gaps, start at 1
             or are other words. By default, for class and labels: what the training split holds, sorted.
         ignore: value of a label map where there is no label.
@@ -52,6 +52,8 @@ class Declared:
             facts["classes"] = list(dict.fromkeys(self.names))
         if self.kind == "label" and isinstance(self.classes, Mapping):
             facts["remap"] = {value: facts["classes"].index(name) for value, name in self.classes.items()}
+        if self.kind == "instances":
+            facts["instances"] = True
         options = {"ignore": self.ignore, "colours": self.colours, "metres_per_unit": self.metres_per_unit}
         return facts | {name: value for name, value in options.items() if value is not None}
 

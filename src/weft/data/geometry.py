@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from weft.boxes import AREA, CLASS, DIFFICULT, IGNORED, NUM_CORNERS
 from weft.experiment import Augment
 from weft.modalities.base import Geometry
 
@@ -103,9 +104,12 @@ def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
 
     Args:
         warp: of the sample.
-        value: (H, W) or (H, W, C) for images and labels, (n, 3) for points: x, y and whether visible.
+        value: (H, W) or (H, W, C) for images and labels, (n, 3) for points: x, y and whether visible, (n, 7) for boxes:
+            corners, class, ignored, area.
         geometry: how such values move.
     """
+    if geometry.kind == "boxes":  # cut off at the border even where nothing moves
+        return _move_boxes(warp, value, geometry.visible)
     if geometry.kind in ("none", "sequence") or warp.is_identity:
         return value
     if geometry.kind == "points":
@@ -125,6 +129,24 @@ def _move_points(warp: Warp, points: np.ndarray) -> np.ndarray:
     inside = (moved[:, 0] >= 0) & (moved[:, 0] <= width) & (moved[:, 1] >= 0) & (moved[:, 1] <= height)
     moved[:, 2] = np.where(inside, points[:, 2], 0)
     return moved
+
+
+def _move_boxes(warp: Warp, boxes: np.ndarray, visible: float) -> np.ndarray:
+    """(m, 7) of (n, 7): the boxes around their moved corners, cut off at the border; what is left of one that shows
+    less than `visible` of itself is ignored, and those of which nothing is left are gone.
+    """
+    left, top, right, bottom = boxes[:, :NUM_CORNERS].astype(np.float64).T
+    corners = np.stack([[left, right, right, left], [top, top, bottom, bottom]], -1)  # (4, n, 2)
+    moved = corners @ warp.matrix[:, :2].T + warp.matrix[:, 2]
+    low, high = moved.min(0), moved.max(0)
+    extent = np.array([warp.size[1], warp.size[0]])
+    cut_low, cut_high = low.clip(0, extent), high.clip(0, extent)
+    there = (cut_high > cut_low).all(1)
+    share = (cut_high - cut_low).prod(1) / np.where(there, (high - low).prod(1), 1)
+    ignored = np.where(share < visible, boxes[:, IGNORED].clip(min=DIFFICULT), boxes[:, IGNORED])
+    area = boxes[:, AREA] * abs(np.linalg.det(warp.matrix[:, :2])) * share
+    result = np.column_stack([cut_low, cut_high, boxes[:, CLASS], ignored, area])
+    return result[there].astype(np.float32)
 
 
 def _move_labels(warp: Warp, labels: np.ndarray, fill: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from weft.boxes import CLASS
 from weft.data.checks import check_columns, check_labels, field_notes, given_away, joined, missing_notes, usable_rows
 from weft.data.dataset import BadColumn, Source, common_size
 from weft.data.fit import Fitter
@@ -199,7 +200,9 @@ def _count(figures: Figures, field: Field, value: np.ndarray) -> None:
         figures.classes = Counter({names[number]: n for number, n in counts.items() if 0 <= number < len(names)})
         figures.unlabelled = int(value.size - figures.classes.total())
         return
-    if names and value.dtype.kind in "iu" and value.ndim == 0:
+    if kind == "boxes":
+        figures.classes = Counter(names[int(number)] for number in value[:, CLASS])
+    elif names and value.dtype.kind in "iu" and value.ndim == 0:
         figures.classes[names[int(value)]] += 1
     elif names and value.shape == (len(names),):
         figures.classes = Counter({name: int(one > 0) for name, one in zip(names, value, strict=True)})
@@ -226,8 +229,14 @@ def _look_at_file(figures: Figures, field: Field, cell: str, manifest: Manifest)
 def _outside(
     source: Source, name: str, value: np.ndarray, size: tuple[int, int] | None, sample: str, split: str
 ) -> Iterator[Fault]:
-    """Visible points that are not in the picture."""
-    if source.field.geometry.kind != "points" or size is None or value.ndim != 2:
+    """Values that cannot be meant for a picture of this size, and visible points that are not in it."""
+    if size is None:
+        return
+    try:
+        source.field.placed(value, size)
+    except BadCell as error:
+        yield Fault(error.code, split, sample, name, str(error))
+    if source.field.geometry.kind != "points" or value.ndim != 2:
         return
     height, width = size
     wrong = (value[:, 2] > 0) & ((value[:, :2] < 0).any(1) | (value[:, 0] > width) | (value[:, 1] > height))

@@ -33,17 +33,20 @@ class Geometry:
     """How values move when the sample is flipped, cropped, scaled or rotated.
 
     Attributes:
-        kind: image (bilinear), label (nearest: no value that was not there), points (coordinates are moved),
+        kind: image (bilinear), label (nearest: no value that was not there), points (coordinates are moved), boxes
+            (moved and cut off at the border; any number of rows, padded to the most of a batch),
             sequence (untouched, (L, ...) with L >= 1, padded at the end to the longest of a batch), none (untouched).
-        fill: value outside the picture, or after the end of the sequence.
+        fill: value outside the picture, or after the end of the sequence or the last box.
         unknown: a value that means "not known" and never enters a mean (depth 0), or None.
         aligned: an image moves together with all else that is image-like; False: by itself.
+        visible: share of a box that must be left in the picture: of less, the rest of it is ignored.
     """
 
-    kind: Literal["image", "label", "points", "sequence", "none"]
+    kind: Literal["image", "label", "points", "boxes", "sequence", "none"]
     fill: float = 0
     unknown: float | None = None
     aligned: bool = True
+    visible: float = 0.0
 
 
 class BadCell(ValueError):
@@ -76,12 +79,20 @@ class Field(ABC):
             resolve: what a path cell stands for.
 
         Returns:
-            images (H, W, C), label maps (H, W), points (n, 3) as x, y in pixels and visible, sequences (L, ...),
-            others any shape.
+            images (H, W, C), label maps (H, W), points (n, 3) as x, y in pixels and visible, boxes (n, 7), sequences
+            (L, ...), others any shape.
 
         Raises:
             BadCell: the cell's content cannot be used.
         """
+
+    def placed(self, value: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """What `read` gave, beside images of `size` (H, W): what needs their size is done here; by default nothing.
+
+        Raises:
+            BadCell: the value cannot be meant for such an image.
+        """
+        return value
 
     def remarks(self, cell: Any, resolve: Resolve) -> list[str]:
         """What reading a cell changes by a declared rule, and what is suspect in it: short words that are counted, such

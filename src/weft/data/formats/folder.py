@@ -24,7 +24,8 @@ class FolderColumn(Declared):
 
     Args:
         folder: below `root`; a pattern such as masks/*_mask.png where names are more than the sample's: * is its id.
-        kind: image, depth, audio, label (a map of classes) or text.
+        kind: image, depth, audio, label (a map of classes), instances (a map of objects: 0 is nothing, every other
+            value one of them) or text.
     """
 
     folder: str

@@ -31,7 +31,7 @@ RENDERED = {
     "audio": Column("audio"),
     "clip": Column("video"),
     "label": Column("label", {"classes": list(CLASSES), "ignore": 255}),
-    "instances": Column("instances"),
+    "instances": Column("instances", {"instances": True}),
     "boxes": Column("boxes", {"classes": list(CLASSES)}),
     "edges": Column("edges"),
     "true_depth": Column("depth"),
