@@ -7,8 +7,11 @@ import tempfile
 from pathlib import Path
 
 import torch
+from feature_cache import made_up
 from harness import in_turns, report, segmentation, write_pictures
+from text_padding import random_weights
 
+from weft import load_experiment
 from weft.engine.run_folder import RunFolder
 from weft.engine.train import Training
 
@@ -35,6 +38,47 @@ def compare(title: str, training: Training, *, turns: int) -> None:
     report(title, times, over="bare loop")
 
 
+def compare_posts(title: str, training: Training, *, turns: int) -> None:
+    """The same where a sentence and a picture are joined and both networks are trained."""
+    batch = next(iter(training.data.batches("train", training=True, multiple=training.multiple)))
+    training.model.train()
+    bare = copy.deepcopy(training.model)
+    text, image, head = bare.encoders["text"], bare.encoders["image"], bare.tasks["label"].heads["fused"]
+    join = bare.fusion
+    optimizer = torch.optim.AdamW(bare.parameters(), lr=1e-4)
+    picture = bare.preprocessors["image"](batch.inputs["image"]).clone(memory_format=torch.channels_last)
+    tokens, lengths, target = batch.inputs["text"], batch.lengths["text"], batch.targets["label"]
+
+    def bare_step() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            views = join({"text": text(tokens, lengths), "image": image(picture)})
+            logits = head(views["fused"], batch.size)
+        torch.nn.functional.cross_entropy(logits.float(), target).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    times = in_turns({"weft": lambda: training._step([batch]), "bare loop": bare_step}, turns=turns)
+    report(title, times, over="bare loop")
+
+
+def posts(folder: Path) -> Training:
+    """MobileNetV2 and a BERT of MiniLM's size, both trained, side by side into one class."""
+    experiment = load_experiment(
+        {
+            "name": "posts",
+            "data": {**made_up(folder), "size": [224, 224]},
+            "modalities": {
+                "text": {"encoder": {"type": "huggingface", "weights": str(random_weights(folder)), "vector": 256}},
+                "image": {"encoder": {"type": "timm", "name": "mobilenetv2_100", "vector": 256}},
+            },
+            "fusion": "concat",
+            "tasks": {"label": {"type": "classification"}},
+            "train": {"epochs": 1000, "batch_size": 16, "precision": "bf16", "output": str(folder / "runs")},
+        }
+    )
+    return Training(experiment, RunFolder.create(experiment, echo=False))
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder), 24, 256)
@@ -54,6 +98,8 @@ def main() -> None:
             Training(small, RunFolder.create(small, echo=False)),
             turns=100,
         )
+    with tempfile.TemporaryDirectory() as folder:
+        compare_posts("MobileNetV2 and MiniLM's size joined, 16 posts, bf16", posts(Path(folder)), turns=20)
 
 
 if __name__ == "__main__":
