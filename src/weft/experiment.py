@@ -156,6 +156,17 @@ class TaskConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """One loss of a task. The options of its own type stand beside these.
+
+    Args:
+        weight: factor on it in a list of losses that are added up.
+    """
+
+    weight: Annotated[float, Range(0, open_low=True)] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrozenFeatures:
     """Where that is kept which frozen encoders give, so that they run once for each sample.
 

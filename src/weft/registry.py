@@ -85,7 +85,12 @@ class Part:
 
 
 def as_part(kind: str, value: Any) -> Any:
-    """`value` as a `Part`: a name, a mapping with `type`, or already something that builds one (returned as it is)."""
+    """`value` as a `Part`: a name, a mapping with `type`, or already something that builds one (returned as it is).
+
+    Several in a list become a list of them.
+    """
+    if isinstance(value, list):
+        return [as_part(kind, item) for item in value]
     if isinstance(value, str):
         return Part(kind, value)
     if isinstance(value, Mapping):

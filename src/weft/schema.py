@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from weft import registry
 from weft.docstrings import help_of, summary_of
-from weft.experiment import DataConfig, Experiment, ModalityConfig, TaskConfig
+from weft.experiment import DataConfig, Experiment, LossConfig, ModalityConfig, TaskConfig
 from weft.registry import Part, Range
 
 Schema = dict[str, Any]
@@ -36,7 +36,12 @@ Schema = dict[str, Any]
 FILE = Path(__file__).with_name("schema.json")
 
 #: Kinds whose parts stand in a configuration with these options beside their own.
-BESIDE = {"format": DataConfig, "modality": ModalityConfig, "task": TaskConfig}
+BESIDE = {
+    "format": DataConfig,
+    "modality": ModalityConfig,
+    "task": TaskConfig,
+    "loss": LossConfig,
+}
 
 #: The option that names the part, where it is not `type`.
 TAGS = {"format": "format"}
@@ -276,6 +281,9 @@ def _of_signature(part: Callable[..., Any], who: str) -> tuple[Schema, list[str]
             required.append(name)
         else:
             node["default"] = plain(default)
+            for choice in node.get("anyOf", ()):  # options without `type` are of the default part
+                if isinstance(default, Part) and choice.get("x-kind") == default.kind:
+                    choice["x-default-part"] = default.type
         properties[name] = node
     return properties, required
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from weft import registry
-from weft.losses.base import Loss
+from weft.losses.base import Loss, TargetFacts
+from weft.losses.weighted_sum import build_loss
 
 
 def classes() -> tuple[Tensor, Tensor]:
@@ -28,33 +29,84 @@ def values() -> tuple[Tensor, Tensor]:
     return torch.rand(4, 1, 5, 6) + 0.5, target
 
 
-#: {name: (loss, options, makes prediction and target, target where nothing is known)}
+def edges() -> tuple[Tensor, Tensor]:
+    target = (torch.rand(4, 1, 5, 6) > 0.8).float()
+    target[0, 0, :2] = torch.nan
+    return torch.randn(4, 1, 5, 6), target
+
+
+NAMES = ("a", "b", "c")
+PIXELS = TargetFacts("classes", maps=True, classes=NAMES, counts=(70, 20, 10), num_counted=100)
+FLAGS = TargetFacts("labels", classes=NAMES, counts=(50, 20, 10), num_counted=100)
+EDGES = TargetFacts("labels", maps=True, classes=("edge",), counts=(20,), num_counted=100)
+VALUES = TargetFacts("values", maps=True)
+
+#: {name: (facts of the target, loss or losses, makes prediction and target, target where nothing is known)}
 CASES = {
-    "cross_entropy": ("cross_entropy", {}, classes, -100),
+    "cross_entropy": (PIXELS, {"type": "cross_entropy"}, classes, -100),
     "weighted cross_entropy": (
-        "cross_entropy",
-        {"class_weights": [0.5, 1.0, 3.0], "label_smoothing": 0.1},
+        PIXELS,
+        {"type": "cross_entropy", "class_weights": [0.5, 1.0, 3.0], "label_smoothing": 0.1},
         classes,
         -100,
     ),
-    "binary_cross_entropy": ("binary_cross_entropy", {"pos_weight": [1.0, 2.0, 5.0]}, flags, torch.nan),
-    "l1": ("l1", {}, values, torch.nan),
-    "mse": ("mse", {}, values, torch.nan),
-    "huber": ("huber", {"delta": 0.2}, values, torch.nan),
-    "scale_invariant": ("scale_invariant", {"balance": 0.85}, values, torch.nan),
+    "focal": (PIXELS, {"type": "focal", "class_weights": "effective"}, classes, -100),
+    "focal of labels": (FLAGS, {"type": "focal", "alpha": 0.25}, flags, torch.nan),
+    "focal of edges": (EDGES, {"type": "focal", "gamma": 1.0}, edges, torch.nan),
+    "ohem_cross_entropy": (PIXELS, {"type": "ohem_cross_entropy", "keep": 0.3}, classes, -100),
+    "weighted ohem_cross_entropy": (
+        PIXELS,
+        {"type": "ohem_cross_entropy", "threshold": 0.2, "class_weights": "inverse"},
+        classes,
+        -100,
+    ),
+    "dice": (PIXELS, {"type": "dice"}, classes, -100),
+    "dice of edges": (EDGES, {"type": "dice", "smooth": 0.1}, edges, torch.nan),
+    "lovasz": (PIXELS, {"type": "lovasz"}, classes, -100),
+    "boundary": (PIXELS, {"type": "boundary", "pairs": {"a": {"b": 3.0, "c": 0.5}}, "inside": 0.2}, classes, -100),
+    "binary_cross_entropy": (
+        FLAGS,
+        {"type": "binary_cross_entropy", "pos_weight": [1.0, 2.0, 5.0]},
+        flags,
+        torch.nan,
+    ),
+    "binary_cross_entropy of edges": (
+        EDGES,
+        {"type": "binary_cross_entropy", "pos_weight": "inverse"},
+        edges,
+        torch.nan,
+    ),
+    "balanced_binary_cross_entropy": (EDGES, {"type": "balanced_binary_cross_entropy"}, edges, torch.nan),
+    "l1": (VALUES, {"type": "l1"}, values, torch.nan),
+    "mse": (VALUES, {"type": "mse"}, values, torch.nan),
+    "huber": (VALUES, {"type": "huber", "delta": 0.2}, values, torch.nan),
+    "scale_invariant": (VALUES, {"type": "scale_invariant", "balance": 0.85}, values, torch.nan),
+    "a sum": (
+        PIXELS,
+        [
+            {"type": "cross_entropy", "class_weights": "inverse"},
+            {"type": "dice", "weight": 0.5},
+            {"type": "lovasz", "weight": 2.0},
+            {"type": "boundary"},
+        ],
+        classes,
+        -100,
+    ),
 }
 
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> tuple[Loss, Tensor, Tensor, float]:
     torch.manual_seed(0)
-    name, options, make, nothing = CASES[request.param]
+    facts, chosen, make, nothing = CASES[request.param]
     prediction, target = make()
-    return registry.Part("loss", name, options)(), prediction.requires_grad_(), target, nothing
+    loss = build_loss(registry.as_part("loss", chosen), facts)
+    return loss, prediction.requires_grad_(), target, nothing
 
 
 def test_every_registered_loss_has_a_case() -> None:
-    assert {name for name, *_ in CASES.values()} == set(registry.names("loss"))
+    chosen = [loss for _, loss, *_ in CASES.values()]
+    assert {loss["type"] for loss in chosen if isinstance(loss, dict)} == set(registry.names("loss"))
 
 
 def test_the_count_is_that_of_the_target_alone(case) -> None:

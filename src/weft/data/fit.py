@@ -15,6 +15,7 @@ from weft.encoders.base import Encoder
 from weft.errors import ConfigError, DataFault
 from weft.experiment import DataConfig, Experiment, ModalityConfig
 from weft.modalities.base import NO_FACTS, BadCell, Facts, Field, Modality
+from weft.tasks.base import Task
 
 #: Training samples that statistics are fitted on: enough for a mean and a deviation.
 _FIT_IMAGES = 200
@@ -61,10 +62,12 @@ class Fitter:
         saved = self._facts.get("targets", {})
         targets = {}
         for name, config in experiment.tasks.items():
-            target = registry.get("task", config.type).Target  # type: ignore[attr-defined]
+            task: type[Task] = registry.get("task", config.type)  # type: ignore[assignment]  # every task is a class
+            target = task.Target
             known = registry.options_of(target)
             options = {option: value for option, value in config.options.items() if option in known}
-            targets[name] = self._field(target, name, config.target, options, saved, _FIT_MAPS)
+            brought = NO_FACTS if name in saved else task.brings(config.options)
+            targets[name] = self._field(target, name, config.target, options, saved, _FIT_MAPS, brought=brought)
         return targets
 
     def _field(

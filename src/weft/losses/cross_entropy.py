@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weft.losses.base import Loss
+from weft.losses.base import IGNORE, Loss, TargetFacts
+from weft.losses.class_weights import Beta, ClassWeights, asks_for_counts, weights_of
 from weft.registry import Range, register
-
-#: Class number of a target that is not known; PyTorch's own default.
-IGNORE = -100
+from weft.types import Answer
 
 
 @register("loss", "cross_entropy")
@@ -20,22 +19,32 @@ class CrossEntropy(Loss):
     """Cross-entropy: the quotient of sum and count equals `torch.nn.functional.cross_entropy` with its mean.
 
     Args:
-        class_weights: a factor per class, in the order of the classes; by default all 1. They are in sum and count.
+        class_weights: a factor per class, by name (others weigh 1) or in the order of the classes; inverse: entries /
+            (classes · entries of the class) of the training split; effective: by the effective number of entries; by
+            default all 1. They are in sum and count.
+        beta: with `class_weights: effective`, β of it; by default 1 − 1 / the mean number of entries of a class.
         label_smoothing: share of the target that is spread evenly over all classes.
     """
 
+    takes: ClassVar[tuple[Answer, ...]] = ("classes",)
     class_weights: Tensor | None
 
     def __init__(
         self,
+        target: TargetFacts,
         *,
-        class_weights: list[float] | None = None,
+        class_weights: ClassWeights | None = None,
+        beta: Beta | None = None,
         label_smoothing: Annotated[float, Range(0, 1, open_high=True)] = 0.0,
     ) -> None:
-        super().__init__()
-        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-        self.register_buffer("class_weights", weights, persistent=False)
+        super().__init__(target)
+        self.register_buffer("class_weights", weights_of(class_weights, target, beta=beta), persistent=False)
         self.label_smoothing = label_smoothing
+
+    @classmethod
+    def wants_counts(cls, options: Mapping[str, Any]) -> bool:
+        """See `Loss.wants_counts`."""
+        return asks_for_counts(options)
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count) of logits.
@@ -44,10 +53,8 @@ class CrossEntropy(Loss):
             prediction: (P, K, ...) logits.
             target: (P, ...) int64 class numbers, -100 where not known.
         """
-        num_classes = prediction.shape[1]
-        self._check(num_classes)
         # classes innermost: no copy where they are so in memory, and then several times faster than over dimension 1
-        logits = prediction.float().movedim(1, -1).reshape(-1, num_classes)
+        logits = prediction.float().movedim(1, -1).reshape(-1, prediction.shape[1])
         total = F.cross_entropy(
             logits,
             target.reshape(-1),
@@ -60,13 +67,10 @@ class CrossEntropy(Loss):
 
     def count(self, target: Tensor) -> Tensor:
         """Known entries, each weighed by its class."""
-        known = target != IGNORE
-        if self.class_weights is None:
-            return known.sum().float()
-        return self.class_weights[target[known]].sum()
+        return weighed_entries(target, self.class_weights)
 
-    def _check(self, num_classes: int) -> None:
-        if self.class_weights is not None and len(self.class_weights) != num_classes:
-            raise ValueError(
-                f"class_weights has {len(self.class_weights)} numbers for {num_classes} classes; give one each"
-            )
+
+def weighed_entries(target: Tensor, weights: Tensor | None) -> Tensor:
+    """Known entries of class numbers, each weighed by its class: a scalar in float32."""
+    known = target != IGNORE
+    return known.sum().float() if weights is None else weights[target[known]].sum()

@@ -8,20 +8,18 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from weft.losses.base import Loss
+from weft.losses.base import Loss, TargetFacts, known_entries
 from weft.registry import Range, register
+from weft.types import Answer
 
 #: Smallest value whose logarithm is taken: the log of 0 is not finite.
 SMALLEST = 1e-6
 
 
-def known_values(target: Tensor) -> Tensor:
-    """Bool, the shape of the target: which entries are known (NaN marks the others)."""
-    return ~torch.isnan(target)
-
-
 class _Elementwise(Loss):
     """A loss that is a sum over known entries."""
+
+    takes: ClassVar[tuple[Answer, ...]] = ("values",)
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count).
@@ -30,14 +28,14 @@ class _Elementwise(Loss):
             prediction: (P, ...) values.
             target: (P, ...) values, NaN where not known.
         """
-        known = known_values(target)
+        known = known_entries(target)
         # the unknown are replaced before the difference: where() alone would still send NaN through the gradient
         difference = prediction.float() - torch.where(known, target.float(), 0)
         return torch.where(known, self.term(difference), 0).sum(), self.count(target)
 
     def count(self, target: Tensor) -> Tensor:
         """Known entries."""
-        return known_values(target).sum().float()
+        return known_entries(target).sum().float()
 
     @abstractmethod
     def term(self, difference: Tensor) -> Tensor:
@@ -72,8 +70,8 @@ class Huber(_Elementwise):
         delta: differences up to this are squared. Beyond, the loss goes on in a straight line of this slope.
     """
 
-    def __init__(self, *, delta: Annotated[float, Range(0, open_low=True)] = 1.0) -> None:
-        super().__init__()
+    def __init__(self, target: TargetFacts, *, delta: Annotated[float, Range(0, open_low=True)] = 1.0) -> None:
+        super().__init__(target)
         self.delta = delta
 
     def term(self, difference: Tensor) -> Tensor:
@@ -95,10 +93,11 @@ class ScaleInvariant(Loss):
         balance: λ; 0 is the plain squared error of logarithms, 1 ignores the overall scale altogether.
     """
 
+    takes: ClassVar[tuple[Answer, ...]] = ("values",)
     needs_positive: ClassVar[bool] = True
 
-    def __init__(self, *, balance: Annotated[float, Range(0, 1)] = 0.5) -> None:
-        super().__init__()
+    def __init__(self, target: TargetFacts, *, balance: Annotated[float, Range(0, 1)] = 0.5) -> None:
+        super().__init__(target)
         self.balance = balance
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

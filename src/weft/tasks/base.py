@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from weft.metrics.calibration import Reliability
-from weft.modalities.base import Field, Lines
+from weft.modalities.base import NO_FACTS, Facts, Field, Lines
 from weft.probabilities import log_odds, log_probabilities
 from weft.types import Answer, Features, FeatureSpec, Need, Records
 
@@ -70,6 +70,11 @@ class Task(nn.Module, ABC):
         Of every pyramid the levels nearest to them are kept; the others are neither fused nor decoded.
         """
         return None if cls.need == "maps" else ()
+
+    @classmethod
+    def brings(cls, options: Mapping[str, Any]) -> Facts:
+        """Facts that these options bring to its target before any data is read, JSON-able; kept in the run."""
+        return NO_FACTS
 
     def forward(self, features: Features, *, view: str, size: tuple[int, int]) -> Tensor:
         """Logits (P, ...) of one view; dense ones are (P, K, H, W) at `size`, the size of the batch's images.

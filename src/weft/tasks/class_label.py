@@ -12,7 +12,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from weft.errors import DataFault
+from weft.losses.base import TargetFacts
 from weft.modalities.base import BadCell, Facts, Field, Geometry, Lines, Resolve
+from weft.types import Answer
 
 #: Between the labels of a cell that holds several.
 SEPARATOR = "|"
@@ -93,6 +95,11 @@ class ClassLabel(Field):
             return {str(name) for name in value}
         numbers = np.flatnonzero(value) if self.multi_label else [int(value)]
         return {self.classes[number] for number in numbers}
+
+    def loss_target(self) -> TargetFacts:
+        """What a loss is told of it."""
+        answer: Answer = "labels" if self.multi_label else "classes"
+        return TargetFacts(answer, classes=self.classes, counts=self.counts, num_counted=self.num_counted)
 
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """() int64, or (K,) float32."""

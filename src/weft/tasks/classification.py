@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from weft.losses.weighted_sum import Losses, build_loss
 from weft.metrics.calibration import Reliability
 from weft.metrics.confusion import f1, mean_known, precision, recall
 from weft.metrics.ranking import auroc, average_precision
@@ -40,7 +41,8 @@ class Classification(Task):
     class that is answered, or of every single label.
 
     Args:
-        loss: of the logits; by default cross_entropy, or binary_cross_entropy with `multi_label`.
+        loss: of the logits; by default cross_entropy, or binary_cross_entropy with `multi_label`; a list of losses is
+            added up, each with its `weight`.
         balanced: weigh classes by how rare they are in training: each by samples / (classes · its own samples); of
             several labels the positive term of each by its negatives / its positives.
         thresholds: with `multi_label`, a label is answered where its probability is at least this; tuned: at least what
@@ -77,7 +79,7 @@ class Classification(Task):
         views: dict[str, FeatureSpec],
         field: ClassLabel,
         *,
-        loss: Annotated[Part, "loss"] | None = None,
+        loss: Losses | None = None,
         balanced: bool = False,
         thresholds: Annotated[float, Range(0, 1)] | Literal["tuned"] = 0.5,
         hidden: Annotated[int, Range(0)] = 0,
@@ -90,8 +92,10 @@ class Classification(Task):
         self._hidden = hidden
         self._dropout = dropout
         super().__init__(views, field)
-        criterion = loss or Part("loss", "binary_cross_entropy" if self.multi_label else "cross_entropy")
-        self.criterion = criterion(**(self._balance(criterion) if balanced else {}))
+        chosen = loss or Part("loss", "binary_cross_entropy" if self.multi_label else "cross_entropy")
+        if balanced:
+            chosen = self._balanced(chosen)
+        self.criterion = build_loss(chosen, field.loss_target())
         self._tuned = thresholds == "tuned"
         if thresholds != _HALF and not self.multi_label:
             raise ValueError("thresholds are of labels that are there or not; give them with `multi_label: true`")
@@ -99,18 +103,17 @@ class Classification(Task):
             start = _HALF if thresholds == "tuned" else thresholds
             self.register_buffer("thresholds", torch.full((len(self.classes),), start))
 
-    def _balance(self, loss: Part) -> dict[str, list[float]]:
-        """The option of a loss that weighs classes by how rare they are; one that never occurs weighs 1."""
+    def _balanced(self, loss: Part | list[Part]) -> Part:
+        """The loss with the option that weighs classes by how rare they are."""
         option = "pos_weight" if self.multi_label else "class_weights"
-        if option not in options_of(get("loss", loss.type)) or option in loss.options:
+        if not isinstance(loss, Part):
+            raise ValueError(f"`balanced` is of one loss; give those of the list their {option}: inverse instead")
+        if option not in options_of(get("loss", loss.type)) or loss.options.get(option) is not None:
             raise ValueError(
                 f"`balanced` gives the loss {loss.type!r} its {option}, which it lacks, or was given; choose "
                 "another loss, or leave one of the two out"
             )
-        total, num_classes = self.field.num_counted, len(self.classes)
-        if self.multi_label:
-            return {option: [(total - count) / count if 0 < count < total else 1.0 for count in self.field.counts]}
-        return {option: [total / (num_classes * count) if count else 1.0 for count in self.field.counts]}
+        return Part("loss", loss.type, {**loss.options, option: "inverse"})
 
     def build_head(self, spec: FeatureSpec) -> nn.Module:
         """One linear layer, or two, on the pooled features."""

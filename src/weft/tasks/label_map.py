@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from weft.data.decode import read_label
+from weft.losses.base import TargetFacts
 from weft.modalities.base import BadCell, Facts, Field, Geometry, Resolve
 from weft.registry import Range
 from weft.tasks.colours import paint
@@ -36,6 +38,7 @@ class LabelMap(Field):
 
     Attributes:
         classes: names of the classes; empty until they are known.
+        counts: training pixels of each class; empty where nobody asked for them.
         ignore: number of pixels without a label in arrays and tensors.
     """
 
@@ -51,6 +54,7 @@ class LabelMap(Field):
     ) -> None:
         self.classes = _names(classes, num_classes, facts)
         self.facts = {**facts, "classes": list(self.classes)} if self.classes else dict(facts)
+        self.counts = tuple(facts.get("counts", ()))
         declared = facts.get("ignore") if ignore is None else ignore
         self._ignore_is_declared = declared is not None
         self._raw_ignore = COMMON_IGNORE if declared is None else int(declared)
@@ -81,21 +85,34 @@ class LabelMap(Field):
 
     @property
     def wants_fit(self) -> bool:
-        """Whether the classes are still to be found."""
-        return not self.classes
+        """Whether the classes are still to be found, or to be counted where a task's options ask for that."""
+        return not self.classes or ("counted" in self.facts and not self.counts)
+
+    @property
+    def reading(self) -> Facts:
+        """See `Field.reading`: how often classes occur does not change what a file holds."""
+        return {name: fact for name, fact in self.facts.items() if name not in ("counted", "counts")}
 
     def fit(self, values: Iterable[np.ndarray]) -> dict[str, Any]:
-        """The values that occur, sorted, as classes named by their value."""
-        found: set[int] = set()
+        """How many pixels each class has; where the classes are not known, they are the values that occur, sorted."""
+        found: Counter[int] = Counter()
         for stored in values:
-            found.update(int(value) for value in np.unique(stored))
-        found.discard(self._raw_ignore)
+            numbers, pixels = np.unique(stored, return_counts=True)
+            found.update(dict(zip(numbers.tolist(), pixels.tolist(), strict=True)))
+        if self.classes:
+            return {"counts": [found[number] for number in range(len(self.classes))]}
+        found.pop(self._raw_ignore, None)
         order = sorted(found)
         return {
             "classes": [str(value) for value in order],
             "remap": {str(value): number for number, value in enumerate(order)},
             "ignore": self._raw_ignore,
+            "counts": [found[value] for value in order],
         }
+
+    def loss_target(self) -> TargetFacts:
+        """What a loss is told of it."""
+        return TargetFacts("classes", maps=True, classes=self.classes, counts=self.counts, num_counted=sum(self.counts))
 
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """(H, W) uint8, or int16 for more than 255 classes."""

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from weft.losses.base import TargetFacts
 from weft.losses.binary_cross_entropy import BinaryCrossEntropy
+from weft.losses.weighted_sum import Losses, build_loss
 from weft.metrics.confusion import mean_known
 from weft.probabilities import log_odds
 from weft.registry import Part, Range, register
@@ -65,15 +67,15 @@ class Location(Task):
         views: dict[str, FeatureSpec],
         field: Points,
         *,
-        loss: Annotated[Part, "loss"] = _LOSS,
+        loss: Losses = _LOSS,
         visibility_weight: Annotated[float, Range(0)] = 0.1,
         width: Annotated[int, Range(8)] = 128,
     ) -> None:
         self._width = width
         self.visibility_weight = visibility_weight
         super().__init__(views, field)
-        self.criterion = loss()
-        self.flag_criterion = BinaryCrossEntropy()
+        self.criterion = build_loss(loss, TargetFacts("values"))
+        self.flag_criterion = BinaryCrossEntropy(TargetFacts("labels"))
 
     def build_head(self, spec: FeatureSpec) -> nn.Module:
         """Heat maps over the levels of stride 8 and more."""

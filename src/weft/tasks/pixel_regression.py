@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from weft.losses.base import TargetFacts
+from weft.losses.weighted_sum import Losses, build_loss, needs_positive
 from weft.metrics.confusion import ratio
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
@@ -43,7 +45,7 @@ class PixelRegression(Task):
 
     Args:
         decoder: turns the pyramid of features into one map.
-        loss: of the values: l1, mse or scale_invariant.
+        loss: of the values: l1, mse, huber or scale_invariant; a list of losses is added up, each with its `weight`.
         output: linear, or positive: answers are above zero; auto is positive where all values of the training split
             are.
         dropout: probability of hiding a channel of the decoder's map in training.
@@ -72,7 +74,7 @@ class PixelRegression(Task):
         field: PixelValues,
         *,
         decoder: Annotated[Part, "decoder"] = _DECODER,
-        loss: Annotated[Part, "loss"] = _LOSS,
+        loss: Losses = _LOSS,
         output: Literal["auto", "linear", "positive"] = "auto",
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.0,
         data_range: Annotated[float, Range(0, open_low=True)] | None = None,
@@ -80,12 +82,11 @@ class PixelRegression(Task):
         self._decoder = decoder
         self._dropout = dropout
         super().__init__(views, field)
-        self.criterion = loss()
+        self.criterion = build_loss(loss, TargetFacts("values", maps=True))
         self.positive = field.low > 0 if output == "auto" else output == "positive"
-        if self.criterion.needs_positive and not self.positive:
+        if needs_positive(self.criterion) and not self.positive:
             raise ValueError(
-                f"the loss {loss.type!r} takes logarithms and answers may be negative; say `output: positive`, or "
-                "choose another loss"
+                "the loss takes logarithms and answers may be negative; say `output: positive`, or choose another loss"
             )
         self.data_range = field.high - field.low if data_range is None else data_range
 

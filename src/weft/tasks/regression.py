@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from weft.losses.base import TargetFacts
+from weft.losses.weighted_sum import Losses, build_loss, needs_positive
 from weft.metrics.confusion import mean_known, ratio
 from weft.modalities.base import Lines
 from weft.registry import Part, Range, register
@@ -35,7 +37,7 @@ class Regression(Task):
     numbers each has its own, such as MAE/width, and the overall figures are their means.
 
     Args:
-        loss: of the standardised numbers: mse, l1 or huber.
+        loss: of the standardised numbers: mse, l1 or huber; a list of losses is added up, each with its `weight`.
         hidden: width of a hidden layer before the answer; 0: none.
         dropout: probability of hiding a number of the features in training.
     """
@@ -59,18 +61,16 @@ class Regression(Task):
         views: dict[str, FeatureSpec],
         field: Numbers,
         *,
-        loss: Annotated[Part, "loss"] = _LOSS,
+        loss: Losses = _LOSS,
         hidden: Annotated[int, Range(0)] = 0,
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
     ) -> None:
         self._hidden = hidden
         self._dropout = dropout
         super().__init__(views, field)
-        self.criterion = loss()
-        if self.criterion.needs_positive:
-            raise ValueError(
-                f"the loss {loss.type!r} takes logarithms itself; choose `transform: log` and the loss mse instead"
-            )
+        self.criterion = build_loss(loss, TargetFacts("values"))
+        if needs_positive(self.criterion):
+            raise ValueError("the loss takes logarithms itself; choose `transform: log` and the loss mse instead")
         self._suffix = "" if field.transform == "none" else f"_{field.transform}"
         self.main_figure = f"R2{self._suffix}"
         self.register_buffer("mean", torch.tensor(field.mean), persistent=False)

@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from weft.losses.cross_entropy import IGNORE
+from weft.losses.base import IGNORE
+from weft.losses.weighted_sum import Losses, build_loss, wants_counts
 from weft.metrics.calibration import Reliability
 from weft.metrics.confusion import intersection_over_union, mean_known, ratio, recall
+from weft.modalities.base import Facts
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.colours import UNLABELLED, over, paint, palette
@@ -38,7 +40,7 @@ class Segmentation(Task):
 
     Args:
         decoder: turns the pyramid of features into one map.
-        loss: of the logits per pixel.
+        loss: of the logits per pixel; a list of losses is added up, each with its `weight`.
         dropout: probability of hiding a channel of the decoder's map in training.
     """
 
@@ -62,14 +64,19 @@ class Segmentation(Task):
         field: LabelMap,
         *,
         decoder: Annotated[Part, "decoder"] = _DECODER,
-        loss: Annotated[Part, "loss"] = _LOSS,
+        loss: Losses = _LOSS,
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
     ) -> None:
         self.classes = list(field.classes)
         self._decoder = decoder
         self._dropout = dropout
         super().__init__(views, field)
-        self.criterion = loss()
+        self.criterion = build_loss(loss, field.loss_target())
+
+    @classmethod
+    def brings(cls, options: Mapping[str, Any]) -> Facts:
+        """See `Task.brings`: whether the loss needs the classes counted."""
+        return {"counted": True} if wants_counts(options.get("loss", _LOSS)) else {}
 
     @classmethod
     def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:

@@ -1,0 +1,113 @@
+"""Weights of classes: given by name or in order, or from how often each occurs in training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+
+from weft.losses.base import TargetFacts
+from weft.registry import Range
+
+#: A factor on the loss of a class.
+Weight = Annotated[float, Range(0)]
+
+#: {class: weight}, classes that are not named weighing 1; a weight each, in order; or how they follow from the counts.
+ClassWeights = dict[str, Weight] | list[Weight] | Literal["inverse", "effective"]
+
+#: The same of the positive term of labels.
+PositiveWeights = dict[str, Weight] | list[Weight] | Literal["inverse"]
+
+#: β of the effective number of entries.
+Beta = Annotated[float, Range(0, 1, open_high=True)]
+
+
+def asks_for_counts(options: Mapping[str, Any]) -> bool:
+    """Whether the weights among a loss's options follow from counts."""
+    return any(isinstance(options.get(option), str) for option in ("class_weights", "pos_weight"))
+
+
+def weights_of(given: ClassWeights | None, target: TargetFacts, *, beta: float | None) -> Tensor | None:
+    """(K,) float32, or None where all classes weigh the same.
+
+    inverse: n / (K · n_k), for n entries in training of which n_k are of class k. effective: in proportion to
+    (1 − β) / (1 − β^n_k), so that an entry of the training split weighs 1 on average. A class that never occurs in
+    training weighs 1.
+
+    Args:
+        given: what the options say.
+        target: its classes, and their counts where weights follow from them.
+        beta: β of effective; None: 1 − 1 / m for a mean of m entries a class, so that classes rarer than the mean weigh
+            almost as by inverse, and commoner ones almost alike.
+
+    Raises:
+        ValueError: a name that is no class, a wrong number of weights, nothing but zeros, or no counts.
+
+    Reference: Cui et al., CVPR 2019, arXiv:1901.05555, eq. 2 and section 4.1.
+    """
+    if beta is not None and given != "effective":
+        raise ValueError("beta is of `class_weights: effective`; leave it out, or say so")
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        return _given("class_weights", given, target)
+    counts = _counts("class_weights", target)
+    total, num_classes = sum(counts), len(counts)
+    if given == "inverse":
+        weights = [total / (num_classes * count) if count else 1.0 for count in counts]
+    else:
+        beta = max(0.0, 1 - num_classes / total) if beta is None else beta
+        shares = [1 / _effective_number(count, beta) if count else 0.0 for count in counts]
+        scale = total / sum(count * share for count, share in zip(counts, shares, strict=True))
+        weights = [scale * share if share else 1.0 for share in shares]
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def positive_weights_of(given: PositiveWeights | None, target: TargetFacts) -> Tensor | None:
+    """(K,) float32, or None where all weigh 1. inverse: negatives over positives; 1 for a label that has only one.
+
+    Raises:
+        ValueError: a name that is no label, a wrong number of weights, nothing but zeros, or no counts.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        return _given("pos_weight", given, target)
+    counts, total = _counts("pos_weight", target), target.num_counted
+    weights = [(total - count) / count if 0 < count < total else 1.0 for count in counts]
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def _effective_number(count: int, beta: float) -> float:
+    """(1 − β^n) / (1 − β), exactly where β is near 1."""
+    return -math.expm1(count * math.log(beta)) / (1 - beta) if beta else 1.0
+
+
+def _given(option: str, given: Mapping[str, float] | list[float], target: TargetFacts) -> Tensor:
+    names = target.classes
+    if isinstance(given, Mapping):
+        for name in given:
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{option} names {name!r}, which is no class; there are {', '.join(names)}{hint}")
+        weights = [given.get(name, 1.0) for name in names]
+    else:
+        weights = list(given)
+        if len(weights) != len(names):
+            raise ValueError(f"{option} has {len(weights)} numbers for {len(names)} classes; give one each")
+    if any(not math.isfinite(weight) or weight < 0 for weight in weights) or not any(weights):
+        raise ValueError(f"{option} is {weights}; weights are finite, not below 0, and one at least is above")
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def _counts(option: str, target: TargetFacts) -> tuple[int, ...]:
+    if not sum(target.counts):
+        raise ValueError(
+            f"{option} follows from how often each class occurs in training, which is not known here; give the numbers"
+        )
+    return target.counts
