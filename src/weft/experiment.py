@@ -210,6 +210,8 @@ class TrainConfig:
         save_every: steps between saves of the last checkpoint within an epoch; by default it is saved once an epoch.
         precision: auto measures what is faster here, and takes bf16 where it is.
         compile: compile the network with torch.compile.
+        conflict_every: steps between looks at how far the tasks' gradients of all they share point apart; such a step
+            takes a backward pass through encoders and fusion for every task. 0: never.
         features: where that is kept which frozen encoders give.
         on_nonfinite: stop at a loss or gradient that is not finite, or skip that step and count it.
         start_from: a run folder whose weights are taken over where they fit.
@@ -235,6 +237,7 @@ class TrainConfig:
     save_every: Count | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
+    conflict_every: Annotated[int, Range(0)] = 50
     features: FrozenFeatures = field(default_factory=FrozenFeatures)
     on_nonfinite: Literal["stop", "skip"] = "stop"
     start_from: str | None = None

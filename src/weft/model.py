@@ -30,6 +30,22 @@ class Outputs:
     present: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Views:
+    """What the heads read: where encoders and fusion end, and the tasks part.
+
+    Attributes:
+        features: {view: Features} of the views that some task reads, only their P present rows; without those views
+            that are present in no row.
+        present: {view: (B,)} bool.
+        size: (H, W) of the batch's images: dense logits have this size.
+    """
+
+    features: dict[str, Features]
+    present: dict[str, Tensor]
+    size: tuple[int, int]
+
+
 class Model(nn.Module):
     """One network from many modalities for many tasks.
 
@@ -116,19 +132,27 @@ class Model(nn.Module):
             features: {modality: Features} of `encode`.
             size: (H, W) of the batch's images: dense logits have this size.
         """
+        return self.heads(self.views(features, size))
+
+    def views(self, features: dict[str, Features], size: tuple[int, int]) -> Views:
+        """Fuse: what the heads read of the features that `encode` gives."""
         views = {**features, **self.fusion(features)}
+        read = {name: views[name] for name in dict.fromkeys(view for over in self.over.values() for view in over)}
+        rows = {
+            name: view if bool(view.present.all()) else view.select(view.present)
+            for name, view in read.items()
+            if bool(view.present.any())
+        }
+        return Views(rows, {name: view.present for name, view in read.items()}, size)
+
+    def heads(self, views: Views) -> Outputs:
+        """Every task's head on every view it reads."""
         logits: dict[str, dict[str, Tensor]] = {task: {} for task in self.tasks}
-        present: dict[str, Tensor] = {}
-        for name in dict.fromkeys(view for over in self.over.values() for view in over):
-            view = views[name]
-            present[name] = view.present
-            if not bool(view.present.any()):
-                continue
-            rows = view if bool(view.present.all()) else view.select(view.present)
+        for name, features in views.features.items():
             for task_name, task in self.tasks.items():
                 if name in self.over[task_name]:
-                    logits[task_name][name] = task(rows, view=name, size=size)
-        return Outputs(logits, present)
+                    logits[task_name][name] = task(features, view=name, size=views.size)
+        return Outputs(logits, views.present)
 
     def forward(self, batch: Batch) -> Outputs:
         """Logits of every task and view for a batch."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from weft.balancing.base import Balancing, State
+from weft.balancing.base import Balancing, Seen, State
 from weft.registry import register
 
 
@@ -12,6 +10,6 @@ from weft.registry import register
 class Fixed(Balancing):
     """Every task counts 1, times the `weight` of its own."""
 
-    def weights(self, tasks: Iterable[str], state: State) -> dict[str, float]:
+    def weights(self, seen: Seen, state: State) -> dict[str, float]:
         """1 for every task."""
-        return dict.fromkeys(tasks, 1.0)
+        return dict.fromkeys(seen.tasks, 1.0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
-from weft.balancing.base import Balancing, State
+from weft.balancing.base import Balancing, Seen, State, of, with_values
 from weft.registry import Range, register
 
 
@@ -32,15 +32,16 @@ class Uncertainty(Balancing):
     ) -> None:
         self.lr, self.limit = lr, limit
 
-    def weights(self, tasks: Iterable[str], state: State) -> dict[str, float]:
+    def weights(self, seen: Seen, state: State) -> dict[str, float]:
         """exp(-s) per task; s starts at 0."""
-        return {task: math.exp(-state.get(task, 0.0)) for task in tasks}
+        return {task: math.exp(-value) for task, value in of("log_variance", seen.tasks, state, start=0.0).items()}
 
-    def update(self, losses: Mapping[str, float], state: State) -> State:
+    def update(self, seen: Seen, state: State, *, after: Mapping[str, float]) -> State:
         """One gradient step on s: d/ds (exp(-s) L + s) = 1 - exp(-s) L."""
-        new = dict(state)
-        for task, loss in losses.items():
-            log_variance = state.get(task, 0.0)
-            log_variance -= self.lr * (1 - math.exp(-log_variance) * loss)
-            new[task] = min(self.limit, max(-self.limit, log_variance))
-        return new
+        moved = {
+            task: value - self.lr * (1 - math.exp(-value) * seen.losses[task])
+            for task, value in of("log_variance", seen.tasks, state, start=0.0).items()
+        }
+        return with_values(
+            state, log_variance={task: min(self.limit, max(-self.limit, value)) for task, value in moved.items()}
+        )

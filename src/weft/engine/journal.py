@@ -51,14 +51,14 @@ class Journal:
             present = ", ".join(f"{name} {number}" for name, number in given.items())
             self.run.log(f"{split}: {count['samples']} samples, of these {present}")
 
-    def row_of_epoch(self, position: Position, weights: Mapping[str, float]) -> dict[str, Any]:
-        """The row of an epoch's training; `weights` are the tasks' at its end."""
+    def row_of_epoch(self, position: Position) -> dict[str, Any]:
+        """The row of an epoch's training."""
         row: dict[str, Any] = {"epoch": position.epoch + 1, "step": position.step, "split": "train"}
         row["seconds"] = round(position.seconds, 3)
         row["lr"] = position.lr
         for task, total in position.loss_sums.items():
             row[f"loss/{task}"] = total / position.loss_counts[task]
-        row.update({f"weight/{task}": w * self.experiment.tasks[task].weight for task, w in weights.items()})
+        row.update({column: total / number for column, (total, number) in position.noted.items()})
         for task, decision in self.model.decisions.items():
             row.update({f"decision/{task}/{view}": share for view, share in decision.explain().items()})
         return row

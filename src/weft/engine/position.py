@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from weft.balancing.base import State
+
 
 @dataclass
 class Position:
@@ -16,6 +18,7 @@ class Position:
         epoch, step_in_epoch: the next step to take.
         step: steps taken.
         loss_sums, loss_counts: of the epoch so far, per task.
+        noted: {column of metrics.csv: [sum, number]} over the steps of the epoch so far, of what each step tells.
         lr: learning rate of the last step.
         balancing, schedule: the states of the two.
         best: the figure that the best checkpoint has, with its epoch; larger is better.
@@ -34,7 +37,8 @@ class Position:
     lr: float = 0.0
     loss_sums: dict[str, float] = field(default_factory=dict)
     loss_counts: dict[str, float] = field(default_factory=dict)
-    balancing: dict[str, float] = field(default_factory=dict)
+    noted: dict[str, list[float]] = field(default_factory=dict)
+    balancing: State = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     best: dict[str, Any] | None = None
     waited: int = 0
@@ -44,6 +48,11 @@ class Position:
     num_skipped: int = 0
     precision: str = "fp32"
     stopped_early: bool = False
+
+    def note(self, column: str, value: float) -> None:
+        """Add what a step tells to a column of the epoch's row, which gets the mean over its steps."""
+        total, number = self.noted.get(column, [0.0, 0])
+        self.noted[column] = [total + value, number + 1]
 
 
 def seed_step(seed: int, step: int, device: torch.device) -> None:

@@ -30,7 +30,7 @@ from weft.engine.resume import check_same, run_to_resume
 from weft.engine.run_folder import RunFolder
 from weft.engine.saving import averaged, restore, to_go_on, to_use
 from weft.engine.schedule import Schedule, warmed_up
-from weft.engine.step import take_step
+from weft.engine.step import Balance, Taken, losses_again, take_step
 from weft.engine.transfer import take_over
 from weft.engine.validation import Validated, validate
 from weft.errors import Interrupted, NumericFault, ResourceFault
@@ -132,8 +132,8 @@ class Training:
         with Signals() as signals, SummaryWriter(str(self.run.path)) as events:
             while position.epoch < config.epochs and not position.stopped_early:
                 self._train_epoch(signals)
-                weights = self.balancing.weights(self.model.tasks, position.balancing)
-                rows = [self.journal.row_of_epoch(position, weights)]
+                self._end_epoch()
+                rows = [self.journal.row_of_epoch(position)]
                 evaluated = self._evaluate() if self._evaluates_now() else None
                 if evaluated is not None:
                     rows.append(evaluated.row)
@@ -143,7 +143,7 @@ class Training:
                 position.num_rows = len(self.journal.rows)
                 if evaluated is not None:
                     self._keep_best(evaluated)
-                position.loss_sums, position.loss_counts = {}, {}
+                position.loss_sums, position.loss_counts, position.noted = {}, {}, {}
                 self._save("last")
                 if config.checkpoint_every is not None and position.epoch % config.checkpoint_every == 0:
                     self._save(f"epoch-{position.epoch:04d}")
@@ -191,13 +191,15 @@ class Training:
         seed_step(config.seed, position.step, self.device)  # dropout and jitter are functions of the step
         self._set_learning_rates()
         taken = take_step(
-            self.model, self.optimizer, batches, weigh=self._weigh, precision=position.precision, clip=config.clip
+            self.model,
+            self.optimizer,
+            batches,
+            balance=self._balance(),
+            precision=position.precision,
+            clip=config.clip,
         )
         if taken.finite:
-            position.balancing = self.balancing.update(taken.means, position.balancing)
-            for task, total in taken.totals.items():
-                position.loss_sums[task] = position.loss_sums.get(task, 0.0) + total
-                position.loss_counts[task] = position.loss_counts.get(task, 0.0) + taken.counts[task]
+            self._learn(taken, batches)
             if self.average is not None:
                 self.average.update_parameters(self.model)
         else:
@@ -206,9 +208,32 @@ class Training:
         position.step += 1
         position.num_samples += sum(len(batch) for batch in batches)
 
-    def _weigh(self, labelled: list[str]) -> dict[str, float]:
-        weights = self.balancing.weights(labelled, self.position.balancing)
-        return {task: weights[task] * self.experiment.tasks[task].weight for task in labelled}
+    def _balance(self) -> Balance:
+        factors = {name: task.weight for name, task in self.experiment.tasks.items()}
+        every = self.config.conflict_every
+        look = every > 0 and self.position.step % every == 0
+        return Balance(self.balancing, self.position.balancing, factors, look)
+
+    def _learn(self, taken: Taken, batches: Sequence[Batch]) -> None:
+        """What is noted of a step, and what the balancing rule learns from it."""
+        position, config = self.position, self.config
+        for task, total in taken.totals.items():
+            position.loss_sums[task] = position.loss_sums.get(task, 0.0) + total
+            position.loss_counts[task] = position.loss_counts.get(task, 0.0) + taken.counts[task]
+        for task, weight in taken.weights.items():
+            position.note(f"weight/{task}", weight * self.experiment.tasks[task].weight)
+        for (one, other), cosine in (taken.conflict.cosines() if taken.conflict else {}).items():
+            position.note(f"cosine/{one}/{other}", cosine)
+        after: dict[str, float] = {}
+        if self.balancing.looks_again and taken.counts:
+            seed_step(config.seed, position.step, self.device)  # the same dropout as before
+            after = losses_again(self.model, batches, precision=position.precision)
+        position.balancing = self.balancing.update(taken.seen, position.balancing, after=after)
+
+    def _end_epoch(self) -> None:
+        position = self.position
+        losses = {task: total / position.loss_counts[task] for task, total in position.loss_sums.items()}
+        position.balancing = self.balancing.end_epoch(losses, position.balancing)
 
     def _not_finite(self, batches: Sequence[Batch]) -> None:
         position, folder = self.position, self.run.path / "failures"
