@@ -146,11 +146,11 @@ class Model(nn.Module):
         return Views(rows, {name: view.present for name, view in read.items()}, size)
 
     def heads(self, views: Views) -> Outputs:
-        """Every task's head on every view it reads."""
+        """Every task's head on every view it reads; none for places in a picture where there is no picture."""
         logits: dict[str, dict[str, Tensor]] = {task: {} for task in self.tasks}
         for name, features in views.features.items():
             for task_name, task in self.tasks.items():
-                if name in self.over[task_name]:
+                if name in self.over[task_name] and not (task.need == "maps" and 0 in views.size):
                     logits[task_name][name] = task(features, view=name, size=views.size)
         return Outputs(logits, views.present)
 

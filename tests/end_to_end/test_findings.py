@@ -122,3 +122,9 @@ def test_answers_begin_their_tables_anew(run: Path, tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
     assert len({row["id"] for row in rows}) == 4
+
+
+def test_words_alone_tell_no_place_in_a_picture(run: Path) -> None:
+    answers = weft.Predictor(run)(text="a dog barks")
+    assert answers["label"] is None
+    assert answers["event"] is not None
