@@ -194,6 +194,7 @@ def test_two_are_compared_by_sample_and_over_the_folds_that_both_have(
     assert float(row["p_mcnemar"]) == pytest.approx(mcnemar(*right).p)
     assert compared.text.splitlines()[-1].split()[:6] == ["colour", "accuracy,", "%", "B", "−", "A"]
     assert f"{only[0]} : {only[1]}" in compared.text
+    assert f"{only[0]} : {only[1]}" in compared.page.read_text()
 
 
 def test_folds_that_differ_are_not_paired(crossed: dict[str, Any], tmp_path: Path) -> None:

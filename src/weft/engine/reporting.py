@@ -42,12 +42,13 @@ def compare(runs: Sequence[Path | str], *, out: Path | str | None = None) -> Com
     folders = [Path(run) for run in runs]
     written = Path(out) if out is not None else folders[0].parent / "comparison" / "index.html"
     written.parent.mkdir(parents=True, exist_ok=True)
-    compared = write_comparison(folders, written, load_tasks=tasks_of)
-    if not all(map(read_folds, folders)):
+    crossed = all(map(read_folds, folders))
+    tests = tests_over_folds(folders, tasks_of(folders[0])) if crossed else []
+    compared = write_comparison(folders, written, load_tasks=tasks_of, tests=tests)
+    if not tests:
         return compared
-    tests = tests_over_folds(folders, tasks_of(folders[0]))
-    table, text = write_tests(tests, folders, written.with_name(f"{written.stem}-tests.csv"))
-    return replace(compared, tables=(*compared.tables, table), text=f"{compared.text}\n\n{text}")
+    table = write_tests(tests, folders, written.with_name(f"{written.stem}-tests.csv"))
+    return replace(compared, tables=(*compared.tables, table))
 
 
 def tasks_of(run: Path) -> Mapping[str, Task]:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from weft.errors import WeftError
 from weft.report import numbers
 from weft.report.bootstrap import Scored
+from weft.report.folds import HEADINGS, TaskTests, told
 from weft.report.overview import words
 from weft.report.page import created
 from weft.report.pairs import Row, TaskRows, task_rows
@@ -44,7 +45,9 @@ class Curve:
     chart: Markup
 
 
-def write_comparison(runs: Sequence[Path], out: Path, *, load_tasks: LoadTasks) -> Comparison:
+def write_comparison(
+    runs: Sequence[Path], out: Path, *, load_tasks: LoadTasks, tests: Sequence[TaskTests] = ()
+) -> Comparison:
     """Compare runs with the first of them, on the samples that they have in common.
 
     Differences are resampled in pairs: by sample, or by group where the evaluation has groups.
@@ -53,6 +56,7 @@ def write_comparison(runs: Sequence[Path], out: Path, *, load_tasks: LoadTasks) 
         runs: two or more evaluated run folders; the first is what the others are compared with.
         out: the HTML page to write; the tables go beside it.
         load_tasks: gives the tasks of a run by name.
+        tests: of cross-validations against the first.
 
     Raises:
         WeftError: fewer than two runs, more than 26, one that is no run folder, or no split that all have scored.
@@ -65,6 +69,7 @@ def write_comparison(runs: Sequence[Path], out: Path, *, load_tasks: LoadTasks) 
     names = dict.fromkeys(name for evaluation in evaluations.values() for name in evaluation.tasks)
     tasks = [task_rows(name, evaluations, scored) for name in names]
     settings = differing_settings(read)
+    tested = told(tests, next(iter(evaluations.values())))
     page = write_whole(
         out,
         render(
@@ -79,13 +84,18 @@ def write_comparison(runs: Sequence[Path], out: Path, *, load_tasks: LoadTasks) 
                 "tasks": tasks,
                 "sentences": sentences(tasks, labels(read)),
                 "standings": {task.name: standings_of(task) for task in tasks},
+                "tests": tested,
+                "test_headings": HEADINGS,
                 "curves": _curves(read),
                 "first": ascii_uppercase[0],
                 "grouped": bool(next(iter(evaluations.values())).groups),
             },
         ),
     )
-    return Comparison(page, _write_tables(out, read, tasks, settings), _text(read, tasks))
+    text = _text(read, tasks)
+    if tested:
+        text += "\n\n" + text_table(HEADINGS, tested, num_left=3)
+    return Comparison(page, _write_tables(out, read, tasks, settings), text)
 
 
 def labels(runs: Mapping[str, Run]) -> dict[str, str]:

@@ -15,12 +15,15 @@ from weft.metrics.bootstrap import align
 from weft.metrics.paired import FoldTest, McNemar, combined, corrected_resampled_t, mcnemar
 from weft.report import numbers
 from weft.report.numbers import Interval
-from weft.report.run import read_run
-from weft.report.tables import Cell, text_table, write_csv
+from weft.report.run import Evaluation, read_run
+from weft.report.tables import Cell, write_csv
 from weft.types import Records
 
 #: What a cross-validation says, in its folder.
 FILE = "crossvalidation.json"
+
+#: What `told` tells in each column.
+HEADINGS = ("task", "figure", "", "over folds", "", "p", "right only A : other", "p")
 
 #: The row of pooled records that says which repeat an answer is of.
 REPEAT = "repeat"
@@ -48,6 +51,16 @@ class TaskTests:
     place: int
     folds: Mapping[str, FoldTest]
     samples: tuple[McNemar, ...]
+
+    @property
+    def right_only(self) -> tuple[int, int]:
+        """How many answers, of all repeats, are right of the first only, and of the other only."""
+        return sum(one.only_first for one in self.samples), sum(one.only_second for one in self.samples)
+
+    @property
+    def p_of_samples(self) -> float:
+        """The repeats' tests as one."""
+        return combined([one.p for one in self.samples])
 
 
 def run_of(folder: Path) -> Path:
@@ -84,32 +97,39 @@ def tests_over_folds(folders: Sequence[Path], tasks: Mapping[str, Judged]) -> li
     ]
 
 
-def write_tests(tests: Sequence[TaskTests], folders: Sequence[Path], out: Path) -> tuple[Path, str]:
-    """(the table of all tests, written to `out`; the main figures' as text for a terminal)."""
-    evaluation = next(iter(read_run(folders[0]).evaluations.values()))
+def write_tests(tests: Sequence[TaskTests], folders: Sequence[Path], out: Path) -> Path:
+    """Write the table of all tests, a row for every figure, and return its path."""
     header = ["task", "figure", "run", "folder", "difference_from_A", "low", "high", "t", "p", "folds"]
     header += ["right_only_A", "right_only_run", "p_mcnemar"]
     rows: list[list[Cell]] = []
-    shown = []
     for test in tests:
-        letter, style_of = ascii_uppercase[test.place], evaluation.tasks[test.task].style
-        sums = [sum(one.only_first for one in test.samples), sum(one.only_second for one in test.samples)]
-        of_samples: list[Cell] = [*sums, combined([one.p for one in test.samples])] if test.samples else ["", "", ""]
+        of_samples: list[Cell] = [*test.right_only, test.p_of_samples] if test.samples else ["", "", ""]
         for figure, found in test.folds.items():
-            rows.append([test.task, figure, letter, str(folders[test.place]), found.mean, found.low, found.high])
-            rows[-1] += [found.t, found.p, found.num_folds, *of_samples]
-        main = evaluation.tasks[test.task].main_figure
-        line = [test.task, style_of(main).heading, f"{letter} − A", "–", "", "–", "", ""]
-        if main in test.folds:
-            found = test.folds[main]
-            line[3] = numbers.signed(found.mean, style_of(main))
-            line[4] = f"({numbers.signed_span(Interval(found.mean, found.low, found.high), style_of(main))})"
+            rows.append([test.task, figure, ascii_uppercase[test.place], str(folders[test.place])])
+            rows[-1] += [found.mean, found.low, found.high, found.t, found.p, found.num_folds, *of_samples]
+    return write_csv(out, header, rows)
+
+
+def told(tests: Sequence[TaskTests], evaluation: Evaluation) -> list[list[str]]:
+    """The tests of the main figures in words, a line as `HEADINGS` names it for every test.
+
+    Args:
+        tests: to be told.
+        evaluation: of the first cross-validation.
+    """
+    lines = []
+    for test in tests:
+        task = evaluation.tasks[test.task]
+        style = task.style(task.main_figure)
+        line = [test.task, style.heading, f"{ascii_uppercase[test.place]} − A", "–", "", "–", "", ""]
+        if found := test.folds.get(task.main_figure):
+            line[3] = numbers.signed(found.mean, style)
+            line[4] = f"({numbers.signed_span(Interval(found.mean, found.low, found.high), style)})"
             line[5] = f"{found.p:.3f}"
         if test.samples:
-            line[6:] = [f"{sums[0]} : {sums[1]}", f"{of_samples[2]:.3f}"]
-        shown.append(line)
-    names = ["task", "figure", "", "over folds", "", "p", "right only A : other", "p"]
-    return write_csv(out, header, rows), text_table(names, shown, num_left=3)
+            line[6:] = ["{} : {}".format(*test.right_only), f"{test.p_of_samples:.3f}"]
+        lines.append(line)
+    return lines
 
 
 def _over_folds(task: str, first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, FoldTest]:
