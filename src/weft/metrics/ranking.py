@@ -6,11 +6,9 @@ scikit-learn's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
-
-from weft.metrics.confusion import ratio
 
 
 def auroc(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -25,13 +23,14 @@ def auroc(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Returns:
         (K,) in [0, 1]; NaN for a class without positives or without negatives.
     """
-    ranking = _rank(scores, truth)
-    positives = ranking.truth.sum(0)
-    negatives = len(scores) - positives
-    mean_rank = (ranking.first + ranking.last) / 2  # of a tie, 0 = the highest score
-    # of the negatives, those ranked below each positive: all places below it less the positives among them
-    below = np.where(ranking.truth, len(scores) - 1 - mean_rank, 0).sum(0)
-    return ratio(below - positives * (positives - 1) / 2, positives * negatives)
+    area = np.full(truth.shape[1], np.nan)
+    for column, (ordered, found) in enumerate(_with_positives(scores, truth)):
+        num_negatives = len(ordered) - len(found)
+        if len(found) and num_negatives:
+            # all samples below each positive, ties as halves, less what the positives are to each other
+            below = np.searchsorted(ordered, found) + np.searchsorted(ordered, found, side="right")
+            area[column] = (below.sum() - len(found) ** 2) / (2 * len(found) * num_negatives)
+    return area
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -44,38 +43,17 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Returns:
         (K,) in [0, 1]; NaN for a class without positives.
     """
-    ranking = _rank(scores, truth)
-    found = ranking.truth.cumsum(0)
-    # every member of a tie sees the counts at the tie's end
-    precision = np.take_along_axis(found, ranking.last, axis=0) / (ranking.last + 1)
-    return ratio(np.where(ranking.truth, precision, 0).sum(0), ranking.truth.sum(0))
+    precision = np.full(truth.shape[1], np.nan)
+    for column, (ordered, found) in enumerate(_with_positives(scores, truth)):
+        if len(found):
+            # every member of a tie sees the counts at the tie's end
+            hits = len(found) - np.searchsorted(found, found)
+            precision[column] = (hits / (len(ordered) - np.searchsorted(ordered, found))).mean()
+    return precision
 
 
-@dataclass(frozen=True)
-class _Ranking:
-    """Samples from the highest score to the lowest, per class: all (n, K).
-
-    Attributes:
-        truth: bool, in that order.
-        first, last: the first and last place of the tie that each place belongs to.
-    """
-
-    truth: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-
-
-def _rank(scores: np.ndarray, truth: np.ndarray) -> _Ranking:
-    num_samples = len(scores)
-    order = np.argsort(-scores, axis=0, kind="stable")
-    ordered = np.take_along_axis(scores, order, axis=0)
-    places = np.arange(num_samples)[:, None]
-    begins = np.ones(scores.shape, bool)
-    begins[1:] = ordered[1:] != ordered[:-1]
-    ends = np.ones(scores.shape, bool)
-    ends[:-1] = begins[1:]
-    return _Ranking(
-        truth=np.take_along_axis(truth, order, axis=0),
-        first=np.maximum.accumulate(np.where(begins, places, 0), axis=0),
-        last=np.minimum.accumulate(np.where(ends, places, num_samples)[::-1], axis=0)[::-1],
-    )
+def _with_positives(scores: np.ndarray, truth: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each class the scores of all samples and those of its positives, both from low to high."""
+    columns = np.ascontiguousarray(scores.T)
+    for ordered, column, positive in zip(np.sort(columns, axis=1), columns, truth.T, strict=True):
+        yield ordered, np.sort(column[positive])
