@@ -156,15 +156,18 @@ def _table(schema: Schema) -> list[str]:
 
 
 def _allowed(node: Schema) -> str:
-    return "options of its own, below" if "properties" in node and "x-named" not in node else describe(node)
+    if "anyOf" in node:
+        return " or ".join(dict.fromkeys(map(_allowed, node["anyOf"])))
+    return "options of its own (below)" if "properties" in node and "x-named" not in node else describe(node)
 
 
 def _inner_objects(properties: Schema, path: str) -> Iterator[tuple[str, Schema]]:
     """Options that are mappings with options of their own."""
     for name, node in properties.items():
-        if "properties" in node and "x-named" not in node:
-            yield f"{path}{name}", node
-            yield from _inner_objects(node["properties"], f"{path}{name}.")
+        for inner in (node, *node.get("anyOf", ())):
+            if "properties" in inner and "x-named" not in inner:
+                yield f"{path}{name}", {"description": node["description"], **inner}
+                yield from _inner_objects(inner["properties"], f"{path}{name}.")
 
 
 def _first_line(part: Schema) -> str:

@@ -11,11 +11,12 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T", bound=Callable[..., Any])
+G = TypeVar("G")
 
 #: Where the parts of each kind live. Importing such a package's modules registers them.
 PACKAGES = {
@@ -77,10 +78,12 @@ class Part:
         """The built part, from the positional arguments of its constructor; `more` are further options."""
         part = get(self.kind, self.type)
         options = {**self.options, **more}
-        nested = nested_kinds(part)
-        for name, kind in nested.items():
+        for name, kind in nested_kinds(part).items():
             if name in options:
                 options[name] = as_part(kind, options[name])
+        for name, group in nested_groups(part).items():
+            if name in options:
+                options[name] = as_group(group, options[name])
         return part(*context, **options)
 
 
@@ -96,6 +99,11 @@ def as_part(kind: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return Part(kind, value["type"], {name: option for name, option in value.items() if name != "type"})
     return value
+
+
+def as_group(group: type[G], value: G | Mapping[str, Any] | None) -> G | None:
+    """`value` as the dataclass `group`, from a mapping of its fields; what already is one, and None, as they are."""
+    return group(**value) if isinstance(value, Mapping) else value
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
@@ -163,6 +171,16 @@ def nested_kinds(part: Callable[..., Any]) -> dict[str, str]:
     """Which options are parts themselves, `Annotated[Part, kind]`: {option: kind}."""
     kinds = {name: nested_kind(hint) for name, (hint, _) in options_of(part).items()}
     return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def nested_groups(part: Callable[..., Any]) -> dict[str, type]:
+    """Which options are groups of options, a dataclass or `dataclass | None`: {option: dataclass}."""
+    groups = {}
+    for name, (hint, _) in options_of(part).items():
+        for choice in (hint, *get_args(hint)):
+            if isinstance(choice, type) and is_dataclass(choice) and choice is not Part:
+                groups[name] = choice
+    return groups
 
 
 def nested_kind(hint: Any) -> str | None:

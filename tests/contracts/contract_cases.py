@@ -45,6 +45,13 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
         {"channels": (64, 64), "attention": "scse", "stride": 1},
     ],
     ("decoder", "deeplabv3plus"): [{"channels": 32}, {"channels": 32, "separable": False, "dropout": 0.0}],
+    ("decoder", "fcn"): [{"channels": 8, "hidden": 16, "stride": stride} for stride in (8, 16, 32)],
+    ("decoder", "segnet"): [{}, {"layers": 1, "stride": 4}],
+    ("decoder", "pspnet"): [{"channels": 16}, {"channels": 16, "bins": (1, 4, 5, 7, 2)}],
+    ("decoder", "rspp"): [{"channels": 16}, {"channels": 16, "rounds": 1, "bins": (2, 3)}],
+    ("decoder", "fpn"): [{"pyramid_channels": 16, "channels": 64}],
+    ("decoder", "upernet"): [{"channels": 16}],
+    ("decoder", "segformer"): [{"channels": 16}],
 }
 
 SIZES = [(64, 64), (65, 97)]

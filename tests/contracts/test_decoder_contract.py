@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.contracts.contract_cases import SIZES, cases, label
 from weft.decoders.base import Decoder
-from weft.registry import Part
+from weft.registry import Part, get
 from weft.types import FeatureSpec
 
 DECODERS = pytest.mark.parametrize("part", cases("decoder"), ids=label)
@@ -21,7 +21,19 @@ SPECS = {
     "one level": FeatureSpec("grid", 24, (24,), (16,)),
     "from stride 1": FeatureSpec("grid", 24, (4, 8, 8, 24), (1, 2, 4, 8)),
 }
-EACH_SPEC = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+
+#: What cannot work, by decoder and pyramid, and what is said of it.
+REFUSED = {("segnet", "one level"): "choose an encoder with a pyramid"}
+
+PAIRS = [(part, name) for part in cases("decoder") for name in SPECS]
+EACH_PAIR = pytest.mark.parametrize(
+    ("part", "spec"),
+    [
+        pytest.param(part, SPECS[name], id=f"{label(part)}-{name}")
+        for part, name in PAIRS
+        if (part.type, name) not in REFUSED
+    ],
+)
 
 
 def build(part: Part, spec: FeatureSpec, *, seed: int = 0) -> Decoder:
@@ -38,8 +50,7 @@ def pyramid_of(spec: FeatureSpec, size: tuple[int, int], num_rows: int = 2) -> t
     )
 
 
-@DECODERS
-@EACH_SPEC
+@EACH_PAIR
 @pytest.mark.parametrize("size", [*SIZES, (240, 48)], ids=str)
 def test_the_map_is_as_large_as_its_stride_says(part: Part, spec: FeatureSpec, size: tuple[int, int]) -> None:
     decoder = build(part, spec).eval()
@@ -52,8 +63,15 @@ def test_the_map_is_as_large_as_its_stride_says(part: Part, spec: FeatureSpec, s
         assert all(n * decoder.output_stride >= s for n, s in zip(decoded.shape[-2:], size, strict=True))
 
 
-@DECODERS
-@EACH_SPEC
+@pytest.mark.parametrize(("decoder", "spec"), REFUSED, ids="-".join)
+def test_what_cannot_work_is_refused_with_what_to_do(decoder: str, spec: str) -> None:
+    for part in cases("decoder"):
+        if part.type == decoder:
+            with pytest.raises(ValueError, match=REFUSED[decoder, spec]):
+                build(part, SPECS[spec])
+
+
+@EACH_PAIR
 def test_every_parameter_learns(part: Part, spec: FeatureSpec) -> None:
     decoder = build(part, spec).train()
     (decoder(pyramid_of(spec, (64, 64))) ** 2).sum().backward()
@@ -71,10 +89,27 @@ def test_a_batch_of_one_is_that_row_of_a_batch(part: Part) -> None:
 
 
 @DECODERS
-def test_it_trains_on_a_single_row(part: Part) -> None:
+@pytest.mark.parametrize("size", [(64, 64), (1, 1)], ids=str)
+def test_it_trains_on_a_single_row_of_any_size(part: Part, size: tuple[int, int]) -> None:
     decoder = build(part, SPECS["dilated"]).train()
-    (decoder(pyramid_of(SPECS["dilated"], (64, 64), num_rows=1)) ** 2).sum().backward()
+    (decoder(pyramid_of(SPECS["dilated"], size, num_rows=1)) ** 2).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in decoder.parameters())
+    assert all(buffer.isfinite().all() for buffer in decoder.buffers())
+
+
+@EACH_PAIR
+def test_the_levels_that_it_does_not_declare_are_not_read(part: Part, spec: FeatureSpec) -> None:
+    decoder_class: type[Decoder] = get("decoder", part.type)  # type: ignore[assignment]
+    declared = spec.levels_for(decoder_class.strides_read(part.options))
+    pyramid = pyramid_of(spec, (65, 97))
+    spoiled = tuple(level if i in declared else torch.full_like(level, torch.nan) for i, level in enumerate(pyramid))
+    whole = build(part, spec).eval()
+    alone = build(part, spec.only(declared)).eval()
+    with torch.no_grad():
+        expected = whole(pyramid)
+        assert torch.equal(whole(spoiled), expected)
+        assert torch.equal(alone(tuple(pyramid[i] for i in declared)), expected)
+    assert (alone.out_channels, alone.output_stride) == (whole.out_channels, whole.output_stride)
 
 
 @DECODERS

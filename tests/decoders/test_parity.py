@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from torch import Tensor
+from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
+from segmentation_models_pytorch.decoders.pspnet.decoder import PSPDecoder
+from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
+from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
+from torch import Tensor, nn
 
+from weft.decoders.base import Decoder
 from weft.decoders.deeplabv3plus import DeepLabV3Plus
+from weft.decoders.fpn import FPN
+from weft.decoders.pspnet import PSPNet
+from weft.decoders.segformer import SegFormer
 from weft.decoders.unet import Unet
+from weft.decoders.upernet import UPerNet
 from weft.types import FeatureSpec
 
 
@@ -44,6 +56,52 @@ def test_unet_is_that_of_the_library() -> None:
     ours.load_state_dict(network.decoder.state_dict())
     with torch.no_grad():
         assert torch.equal(ours(tuple(levels[1:])), network.decoder(levels))
+
+
+PYRAMID = FeatureSpec("grid", 24, (8, 12, 16, 20, 24), (2, 4, 8, 16, 32))
+
+
+def library_levels(size: tuple[int, int] = (64, 96)) -> list[Tensor]:
+    """The image and five levels, as the library's decoders are given them."""
+    generator = torch.Generator().manual_seed(2)
+    sizes = [size, *(PYRAMID.level_size(level, size) for level in range(5))]
+    return [torch.randn(2, c, *one, generator=generator) for c, one in zip((3, *PYRAMID.channels), sizes, strict=True)]
+
+
+CHANNELS = (3, *PYRAMID.channels)
+#: (ours, theirs, our name of one of their tensors)
+SAME: dict[str, tuple[Decoder, nn.Module, Callable[[str], str]]] = {
+    "pspnet": (PSPNet(PYRAMID, channels=16), PSPDecoder(CHANNELS, out_channels=16, dropout=0), lambda key: key),
+    "upernet": (
+        UPerNet(PYRAMID, channels=16),
+        UPerNetDecoder(CHANNELS, decoder_channels=16),
+        lambda key: f"decoder.{key}",
+    ),
+    "segformer": (
+        SegFormer(PYRAMID, channels=16),
+        SegformerDecoder((3, 0, *CHANNELS[2:]), segmentation_channels=16),
+        lambda key: f"decoder.{key}",
+    ),
+    "fpn": (
+        FPN(PYRAMID, pyramid_channels=16, channels=64),
+        FPNDecoder(CHANNELS, pyramid_channels=16, segmentation_channels=64, dropout=0),
+        lambda key: re.sub(
+            r"seg_blocks\.(\d)\.block\.",
+            lambda found: f"branches.{3 - int(found[1])}.block.",
+            re.sub(r"^p(\d)\.(skip_conv\.)?", lambda found: f"laterals.{int(found[1]) - 2}.", key),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_decoder_is_that_of_the_library(name: str) -> None:
+    ours, theirs, our_name = SAME[name]
+    ours.load_state_dict({our_name(key): tensor for key, tensor in theirs.state_dict().items()})
+    levels = library_levels()
+    with torch.no_grad():
+        given = [levels[0], levels[1][:, :0], *levels[2:]] if name == "segformer" else levels
+        torch.testing.assert_close(ours.eval()(tuple(levels[1:])), theirs.eval()(given), rtol=1e-5, atol=1e-6)
 
 
 def test_atrous_rates_follow_the_stride() -> None:

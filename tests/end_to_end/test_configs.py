@@ -44,6 +44,19 @@ def write_questions(root: Path) -> None:
         (root / f"questions_{split}.csv").write_text("\n".join(["image,question,answer", *rows]))
 
 
+def write_camvid(root: Path) -> None:
+    """Six frames to train on and two for validation, of two drives."""
+    generator = np.random.default_rng(0)
+    for split, numbers in {"train": range(6), "val": range(6, 8)}.items():
+        for folder in (split, f"{split}annot"):
+            (root / folder).mkdir(parents=True)
+        for number in numbers:
+            image, label = (generator.integers(0, high, (48, 64, 3), dtype=np.uint8) for high in (255, 12))
+            name = f"drive{number % 2}_{number:04}"
+            Image.fromarray(image).save(root / split / f"{name}.jpg")
+            Image.fromarray(label[..., 0]).save(root / f"{split}annot" / f"{name}.png")
+
+
 def write_mvsa(root: Path) -> None:
     """Eight posts to train on and four for validation."""
     generator = np.random.default_rng(0)
@@ -91,6 +104,7 @@ def write_houses(root: Path) -> None:
 #: What writes a small data set of a format, and the changes that make an experiment of it small.
 WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nyuv2": (write_questions, ["data.size=[96, 128]", "data.validation.fraction=0.3"]),
+    "camvid": (write_camvid, ["data.size=[48, 64]"]),
     "mvsa": (write_mvsa, ["data.size=[64, 64]"]),
     "table": (write_houses, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "chestxray14": (write_chestxray14, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),

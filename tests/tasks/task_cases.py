@@ -12,6 +12,7 @@ from weft.registry import Part
 from weft.tasks.base import Task
 from weft.tasks.class_label import ClassLabel
 from weft.tasks.classification import Classification
+from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.label_map import LabelMap
 from weft.tasks.location import Location
 from weft.tasks.numbers import Numbers
@@ -118,6 +119,20 @@ CASES = {
     "segmentation": Case(
         "segmentation",
         lambda: Segmentation(_VIEWS, LabelMap({}, num_classes=5), decoder=DECODER),
+        _labels,
+        _one_hot,
+        {"mIoU": 1, "pixel_accuracy": 1, "mean_class_accuracy": 1, "IoU/3": 1},
+    ),
+    "segmentation in stages": Case(
+        "segmentation",
+        lambda: Segmentation(
+            _VIEWS,
+            LabelMap({}, num_classes=5),
+            decoder=Part("decoder", "fcn", {"channels": 8, "hidden": 8, "dropout": 0.0}),
+            attention=Attention(heads=2, dim=8, dropout=0.0),
+            refine=Refine(stride=4, channels=8),
+            auxiliary=Auxiliary(strides=(8, 16), channels=8),
+        ),
         _labels,
         _one_hot,
         {"mIoU": 1, "pixel_accuracy": 1, "mean_class_accuracy": 1, "IoU/3": 1},

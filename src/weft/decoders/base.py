@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -13,7 +14,8 @@ class Decoder(nn.Module, ABC):
 
     Attributes:
         detail_strides: strides of the levels that it reads besides the deepest, each by the nearest there is; None:
-            all levels. Those that no task reads are left out of the pyramid.
+            all levels. Those that no task reads are left out of the pyramid. A decoder that an option makes read others
+            says so in `strides_read`.
         out_channels: channels of the map.
         output_stride: stride of the map in pixels.
     """
@@ -21,6 +23,11 @@ class Decoder(nn.Module, ABC):
     detail_strides: ClassVar[tuple[int, ...] | None] = None
     out_channels: int
     output_stride: int
+
+    @classmethod
+    def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """What `detail_strides` says, with these options as they stand in a configuration."""
+        return cls.detail_strides
 
     @abstractmethod
     def forward(self, pyramid: tuple[Tensor, ...]) -> Tensor:

@@ -11,6 +11,7 @@ from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPPPooling, 
 from torch import Tensor, nn
 
 from weft.decoders.base import Decoder
+from weft.decoders.blocks import with_steady_norms
 from weft.registry import Range, register
 from weft.types import FeatureSpec
 
@@ -47,7 +48,7 @@ class DeepLabV3Plus(Decoder):
         self.out_channels = channels
         self.output_stride = spec.strides[self.detail_level]
         fine = spec.channels[self.detail_level]
-        self.decoder = DeepLabV3PlusDecoder(
+        decoder = DeepLabV3PlusDecoder(
             encoder_channels=(0, 0, fine, spec.channels[-1]),  # the library reads the third and the last
             encoder_depth=3,
             out_channels=channels,
@@ -56,6 +57,7 @@ class DeepLabV3Plus(Decoder):
             aspp_separable=separable,
             aspp_dropout=dropout,
         )
+        self.decoder = with_steady_norms(decoder)
         pyramid_pooling = self.decoder.aspp[0]
         pyramid_pooling.convs[-1] = ImagePooling(pyramid_pooling.convs[-1])
 
@@ -69,11 +71,7 @@ class DeepLabV3Plus(Decoder):
 
 
 class ImagePooling(nn.Module):
-    """The image-wide branch of the pyramid pooling, which also trains on a batch of one.
-
-    Its BatchNorm sees one value per channel and row. A single row has no variance, so it is normalised by the running
-    statistics; batches of one come about when one row of a batch has the view that is decoded.
-    """
+    """The image-wide branch of the pyramid pooling; its BatchNorm sees one value per channel and row."""
 
     def __init__(self, pooling: ASPPPooling) -> None:
         super().__init__()
@@ -81,10 +79,5 @@ class ImagePooling(nn.Module):
 
     def forward(self, level: Tensor) -> Tensor:
         """(B, C, h, w) from (B, C', h, w)."""
-        pooled = self.conv(level.mean((2, 3), keepdim=True))
-        norm = self.norm
-        if len(pooled) > 1:
-            pooled = norm(pooled)
-        else:
-            pooled = F.batch_norm(pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-        return self.activation(pooled).expand(-1, -1, *level.shape[-2:])
+        pooled = self.activation(self.norm(self.conv(level.mean((2, 3), keepdim=True))))
+        return pooled.expand(-1, -1, *level.shape[-2:])

@@ -8,6 +8,7 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
 from torch import Tensor, nn
 
 from weft.decoders.base import Decoder
+from weft.decoders.blocks import with_steady_norms
 from weft.registry import Range, register
 from weft.types import FeatureSpec
 
@@ -57,7 +58,9 @@ class Unet(Decoder):
                 f"on an encoder of {spec.dim}; give more `channels`, or attention none"
             )
         self.blocks = nn.ModuleList(
-            UnetDecoderBlock(below, skip, width, attention_type=None if attention == "none" else attention)
+            with_steady_norms(
+                UnetDecoderBlock(below, skip, width, attention_type=None if attention == "none" else attention)
+            )
             for below, skip, width in zip([spec.dim, *widths], skip_channels, widths, strict=False)
         )
         for block in list(self.blocks)[len(self.skips) :]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,41 +13,103 @@ from torch import Tensor, nn
 
 from weft import registry
 from weft.decoders.base import Decoder
+from weft.decoders.blocks import resized
 from weft.metrics.calibration import NUM_BINS
 from weft.registry import Part
+from weft.tasks.dense_stages import Attention, Auxiliary, AuxiliaryHeads, Refine, Refinement, SelfAttention
 from weft.types import Features, FeatureSpec
 
 
 def strides_read(options: Mapping[str, Any], default: Part) -> tuple[int, ...] | None:
-    """What the decoder among a dense task's options reads; see `Task.strides_read`."""
-    decoder: type[Decoder] = registry.get("decoder", registry.as_part("decoder", options.get("decoder", default)).type)  # type: ignore[assignment]
-    return decoder.detail_strides
+    """What the decoder and the stages among a dense task's options read; see `Task.strides_read`."""
+    part: Part = registry.as_part("decoder", options.get("decoder", default))
+    decoder: type[Decoder] = registry.get("decoder", part.type)  # type: ignore[assignment]  # every decoder is a class
+    read = decoder.strides_read(part.options)
+    if read is None:
+        return None
+    auxiliary = registry.as_group(Auxiliary, options.get("auxiliary"))
+    refine = registry.as_group(Refine, options.get("refine"))
+    beside = (*(auxiliary.strides if auxiliary else ()), *((refine.stride,) if refine else ()))
+    return tuple(sorted({*read, *beside}))
+
+
+@dataclass(frozen=True)
+class DenseDesign:
+    """What the heads of a dense task are made of: its options that are the same for all of them.
+
+    Attributes:
+        decoder: not yet built.
+        dropout: probability of hiding a channel of the decoder's map in training.
+        attention, refine, auxiliary: what is added to the decoder, or None.
+    """
+
+    decoder: Part
+    dropout: float
+    attention: Attention | None = None
+    refine: Refine | None = None
+    auxiliary: Auxiliary | None = None
+
+    def build(self, spec: FeatureSpec, num_channels: int) -> DenseHead:
+        """A head for one view, of `num_channels` numbers per pixel."""
+        return DenseHead(spec, num_channels, self)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of the loss of every stage, in the order of `DenseHead.stages`."""
+        coarse = () if self.refine is None else (self.refine.weight,)
+        heads = () if self.auxiliary is None else (self.auxiliary.weight,) * len(self.auxiliary.strides)
+        return (1.0, *coarse, *heads)
+
+    def stages_of(self, logits: Tensor, num_channels: int) -> list[tuple[float, Tensor]]:
+        """(weight of its loss, (P, K, h, w)) of every stage in what a head says: in evaluation of the answer alone.
+
+        Args:
+            logits: (P, S · K, h, w) in training, (P, K, h, w) in evaluation.
+            num_channels: K.
+        """
+        return list(zip(self.weights, logits.split(num_channels, dim=1), strict=False))
 
 
 class DenseHead(nn.Module):
-    """Features with maps in, K numbers per pixel out.
+    """Features with maps in, K numbers per pixel out; in training those of every stage that has a loss of its own.
 
     Args:
         spec: of the features.
         num_channels: K.
-        decoder: the decoder, not yet built.
-        dropout: probability of hiding a channel of the decoder's map in training.
+        design: what it is made of.
     """
 
-    def __init__(self, spec: FeatureSpec, num_channels: int, *, decoder: Part, dropout: float) -> None:
+    def __init__(self, spec: FeatureSpec, num_channels: int, design: DenseDesign) -> None:
         super().__init__()
-        self.decoder = decoder(spec)
-        self.dropout = nn.Dropout2d(dropout)
+        self.attention = None if design.attention is None else SelfAttention(spec.dim, design.attention)
+        self.decoder = design.decoder(spec)
+        self.dropout = nn.Dropout2d(design.dropout)
         self.project = nn.Conv2d(self.decoder.out_channels, num_channels, kernel_size=1)
+        self.refine = None if design.refine is None else Refinement(spec, num_channels, design.refine)
+        self.auxiliary = None if design.auxiliary is None else AuxiliaryHeads(spec, num_channels, design.auxiliary)
 
     def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
-        """(P, K, H, W) float32 at `size` (H, W)."""
-        return to_pixels(self.coarse(features), size)
+        """(P, S · K, H, W) float32 at `size` (H, W): of the S `stages` in training, of the answer in evaluation."""
+        return to_pixels(self.stages(features) if self.training else self.answer(features), size)
 
-    def coarse(self, features: Features) -> Tensor:
-        """(P, K, h, w) at the stride of the decoder."""
-        logits: Tensor = self.project(self.dropout(self.decoder(features.pyramid)))
-        return logits
+    def answer(self, features: Features) -> Tensor:
+        """(P, K, h, w) at the stride of the last stage."""
+        return self._answer_and_coarse(features.pyramid)[0]
+
+    def stages(self, features: Features) -> Tensor:
+        """(P, S · K, h, w), of one size: the answer, the coarse one that `refine` read, those of auxiliary heads."""
+        pyramid = features.pyramid
+        answer, coarse = self._answer_and_coarse(pyramid)
+        said = [answer] if self.refine is None else [answer, coarse]
+        if self.auxiliary is not None:
+            said += self.auxiliary(pyramid)
+        return torch.cat([resized(one, said[0].shape[-2:]) for one in said], dim=1) if len(said) > 1 else said[0]
+
+    def _answer_and_coarse(self, pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The last stage's answer and the first's: one tensor where there is no second stage."""
+        read = pyramid if self.attention is None else (*pyramid[:-1], self.attention(pyramid[-1]))
+        coarse: Tensor = self.project(self.dropout(self.decoder(read)))
+        return (coarse if self.refine is None else self.refine(coarse, pyramid)), coarse
 
 
 def at_one_size(logits: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -20,7 +20,8 @@ from weft.metrics.confusion import ratio
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.colours import paint_values
-from weft.tasks.dense import DenseHead, strides_read
+from weft.tasks.dense import DenseDesign, strides_read
+from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.exchange import answer_path, write_sidecar
 from weft.tasks.pixel_values import PixelValues
 from weft.types import Answer, FeatureSpec, Need, Records
@@ -49,6 +50,9 @@ class PixelRegression(Task):
         output: linear, or positive: answers are above zero; auto is positive where all values of the training split
             are.
         dropout: probability of hiding a channel of the decoder's map in training.
+        attention: self-attention over the deepest map before the decoder.
+        refine: a second stage that reads a finer map and the coarse answer of the first.
+        auxiliary: heads on the maps that the decoder reads, in training only (deep supervision).
         data_range: the range of values that PSNR is measured against; by default that of the training split.
     """
 
@@ -77,10 +81,12 @@ class PixelRegression(Task):
         loss: Losses = _LOSS,
         output: Literal["auto", "linear", "positive"] = "auto",
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.0,
+        attention: Attention | None = None,
+        refine: Refine | None = None,
+        auxiliary: Auxiliary | None = None,
         data_range: Annotated[float, Range(0, open_low=True)] | None = None,
     ) -> None:
-        self._decoder = decoder
-        self._dropout = dropout
+        self._design = DenseDesign(decoder, dropout, attention, refine, auxiliary)
         super().__init__(views, field)
         self.criterion = build_loss(loss, TargetFacts("values", maps=True))
         self.positive = field.low > 0 if output == "auto" else output == "positive"
@@ -92,21 +98,26 @@ class PixelRegression(Task):
 
     @classmethod
     def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """See `Task.strides_read`: those of the decoder."""
+        """See `Task.strides_read`: those of the decoder and of the stages beside it."""
         return strides_read(options, _DECODER)
 
     def build_head(self, spec: FeatureSpec) -> nn.Module:
         """A decoder and a 1×1 convolution to one value."""
-        return DenseHead(spec, 1, decoder=self._decoder, dropout=self._dropout)
+        return self._design.build(spec, 1)
 
     def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """(sum, count) over known pixels.
+        """(sum, count) over known pixels; the sum of every stage, by its weight, and the count of the answer.
 
         Args:
-            logits: (P, 1, H, W).
+            logits: (P, 1, H, W), or those of all stages.
             target: (P, 1, H, W), `field.unknown` where there is no value.
         """
-        return self.criterion(self.predict(logits) / self.field.std, self._known_only(target))
+        known = self._known_only(target)
+        total, count = logits[:0].float().sum(), self.count(target)
+        for weight, stage in self._design.stages_of(logits, 1):
+            stage_sum, _ = self.criterion(self.predict(stage) / self.field.std, known)
+            total = total + weight * stage_sum
+        return total, count
 
     def count(self, target: Tensor) -> Tensor:
         """Known pixels."""
@@ -114,7 +125,8 @@ class PixelRegression(Task):
 
     def predict(self, logits: Tensor) -> Tensor:
         """(P, 1, H, W) values in the target's unit."""
-        centred = logits.float() + self.field.mean / self.field.std
+        # in training the other stages stand after the answer
+        centred = logits[:, :1].float() + self.field.mean / self.field.std
         return self.field.std * (F.softplus(centred) if self.positive else centred)
 
     def logits_of(self, prediction: Tensor, *, size: tuple[int, int]) -> Tensor:

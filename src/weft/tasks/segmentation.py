@@ -21,7 +21,8 @@ from weft.modalities.base import Facts
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.colours import UNLABELLED, over, paint, palette
-from weft.tasks.dense import DenseHead, at_one_size, calibration_bins, strides_read, to_pixels
+from weft.tasks.dense import DenseDesign, DenseHead, at_one_size, calibration_bins, strides_read, to_pixels
+from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.exchange import answer_path, write_sidecar
 from weft.tasks.label_map import LabelMap
 from weft.types import Answer, Features, FeatureSpec, Need, Records
@@ -42,6 +43,9 @@ class Segmentation(Task):
         decoder: turns the pyramid of features into one map.
         loss: of the logits per pixel; a list of losses is added up, each with its `weight`.
         dropout: probability of hiding a channel of the decoder's map in training.
+        attention: self-attention over the deepest map before the decoder.
+        refine: a second stage that reads a finer map and the coarse answer of the first.
+        auxiliary: heads on the maps that the decoder reads, in training only (deep supervision).
     """
 
     Target = LabelMap
@@ -66,10 +70,12 @@ class Segmentation(Task):
         decoder: Annotated[Part, "decoder"] = _DECODER,
         loss: Losses = _LOSS,
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
+        attention: Attention | None = None,
+        refine: Refine | None = None,
+        auxiliary: Auxiliary | None = None,
     ) -> None:
         self.classes = list(field.classes)
-        self._decoder = decoder
-        self._dropout = dropout
+        self._design = DenseDesign(decoder, dropout, attention, refine, auxiliary)
         super().__init__(views, field)
         self.criterion = build_loss(loss, field.loss_target())
 
@@ -80,26 +86,26 @@ class Segmentation(Task):
 
     @classmethod
     def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """See `Task.strides_read`: those of the decoder."""
+        """See `Task.strides_read`: those of the decoder and of the stages beside it."""
         return strides_read(options, _DECODER)
 
     def build_head(self, spec: FeatureSpec) -> nn.Module:
         """A decoder and a 1×1 convolution to the classes."""
-        return DenseHead(spec, len(self.classes), decoder=self._decoder, dropout=self._dropout)
+        return self._design.build(spec, len(self.classes))
 
     def forward(self, features: Features, *, view: str, size: tuple[int, int]) -> Tensor:
-        """Logits (P, K, H, W) at `size`; in training (P, K, h, w) at the decoder's stride: `loss` brings them there."""
+        """Logits (P, K, H, W) at `size`; in training those of all S stages, (P, S · K, h, w), for `loss` to enlarge."""
         if not self.training:
             return super().forward(features, view=view, size=size)
         head = self.heads[view]
         assert isinstance(head, DenseHead)
-        return head.coarse(features)
+        return head.stages(features)
 
     def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """(sum, count) over labelled pixels.
+        """(sum, count) over labelled pixels; the sum of every stage, by its weight, and the count of the answer.
 
         Args:
-            logits: (P, K, h, w) at any size.
+            logits: (P, K, h, w) at any size, or those of all stages.
             target: (P, H, W) class numbers, `field.ignore` where there is no label.
         """
         numbers = self._class_numbers(target)
@@ -109,8 +115,10 @@ class Segmentation(Task):
         step = _samples_at_once(logits, target)
         for first in range(0, len(target), step):
             piece = slice(first, first + step)
-            piece_sum, piece_count = self.criterion(to_pixels(logits[piece], (height, width)), numbers[piece])
-            total, count = total + piece_sum, count + piece_count
+            for weight, stage in self._design.stages_of(logits[piece], len(self.classes)):
+                piece_sum, piece_count = self.criterion(to_pixels(stage, (height, width)), numbers[piece])
+                total = total + weight * piece_sum
+            count = count + piece_count
         return total, count
 
     def count(self, target: Tensor) -> Tensor:
@@ -119,6 +127,7 @@ class Segmentation(Task):
 
     def predict(self, logits: Tensor) -> Tensor:
         """(P, K, H, W) probabilities."""
+        logits = logits[:, : len(self.classes)]  # in training the other stages stand after the answer
         # over the last dimension: twice as fast as over the first on a processor
         return logits.float().movedim(1, -1).softmax(-1).movedim(-1, 1)
 
