@@ -9,13 +9,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.report.fake_run import EVIL, FORMULA, TASKS, AccuracyScores, make_run
 from tests.report.test_report import parsed, text_of
 from weft.errors import WeftError
 from weft.report import Comparison, write_comparison
-from weft.report.bootstrap import Scored, paired_differences
+from weft.report.bootstrap import Drawn, Scored, paired_differences
 from weft.report.compare import differing_settings
 from weft.report.pairs import task_rows
 from weft.report.run import read_evaluation, read_run
@@ -225,7 +226,8 @@ def test_many_runs_have_a_line_each_in_the_terminal(many: Comparison) -> None:
     lines = many.text.split("\n\n")[1].splitlines()
     assert lines[0].split() == ["task", "modalities", "figure", "run", "value", "less", "A"]
     assert max(map(len, lines)) < 100
-    assert len([line for line in lines if "all it has" in line]) == 7
+    assert len([line for line in lines if "all it has" in line and "accuracy" in line]) == 7
+    assert len([line for line in lines if "rarest third, mean" in line]) == 7
 
 
 class Stricter(AccuracyScores):
@@ -242,3 +244,44 @@ def test_every_run_is_scored_by_its_own_task(tmp_path: Path) -> None:
     row = next(row for row in rows_of(found) if row["run"] == "B" and row["figure"] == "accuracy")
     mean = AccuracyScores().figures(read_evaluation(runs[0] / "evaluation/test").records("scene", "image+depth"))
     assert float(row["difference_from_A"]) == pytest.approx(-mean["accuracy"] / 2)
+
+
+# --- rare classes ----------------------------------------------------------------------------------------------------
+
+
+def test_the_rare_classes_are_those_of_training_and_their_mean_has_a_paired_interval(
+    tmp_path: Path, comparison: Comparison
+) -> None:
+    rgb = make_run(tmp_path / "rgb", modalities=("image",), tasks=("rooms",), num_samples=20, name="rgb")
+    both = make_run(tmp_path / "both", tasks=("rooms",), num_samples=20, skill=0.02, name="both", seed=1)
+    summary = json.loads((both / "summary.json").read_text())
+    # five classes occur, so that two are the rarest third
+    summary["data"]["class_counts"] = {"rooms": {"wall": 10, "lamp": 5, "sink": 900, "sofa": 901, "bed": 11, "bag": 0}}
+    (both / "summary.json").write_text(json.dumps(summary))
+    found = write_comparison([rgb, both], tmp_path / "rare.html", load_tasks=load)
+    named = ["lamp", "wall"]  # two of the five that occur
+    rows = {row["run"]: row for row in rows_of(found) if row["figure"] == "IoU/rarest third, mean"}
+    per_class = {
+        row["figure"]: float(row["value"])
+        for row in rows_of(found)
+        if row["run"] == "B"
+        and row["figure"] in [f"IoU/{name}" for name in named]
+        and row["modalities"] == "all it has"
+    }
+    assert float(rows["B"]["value"]) == pytest.approx(sum(per_class.values()) / 2)
+    first, second = (read_evaluation(run / "evaluation/test") for run in (rgb, both))
+    drawn = [
+        Drawn.of(TASKS["rooms"], one.records("rooms", key), groups={})
+        for one, key in ((first, "image"), (second, "image+depth"))
+    ]
+    means = [one.resamples[:, [one.figures.index(f"IoU/{name}") for name in named]].mean(1) for one in drawn]
+    low, high = np.quantile(means[1] - means[0], (0.025, 0.975))
+    assert float(rows["B"]["difference_low"]) == pytest.approx(low)
+    assert float(rows["B"]["difference_high"]) == pytest.approx(high)
+    assert re.search(r"IoU.*: rarest third, mean +[\d.]+", found.text)
+    assert found.text.index("rarest third, mean") < found.text.index(": lamp") < found.text.index(": wall")
+    text = text_of(found.page.read_text(encoding="utf-8"))
+    assert "Rare classes the rarest third, by what the training split has of them" in " ".join(text.split())
+    # without such counts the truth of the split says it, and the page says so
+    text = text_of(comparison.page.read_text(encoding="utf-8"))
+    assert "by the truth of test, as no run counted its training split" in " ".join(text.split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +83,33 @@ class Drawn:
         for row, index in enumerate(draws(labels, num_resamples, seed=seed)):
             resamples[row] = list(task.figures(records.take(index)).values())
         return cls(tuple(found), np.array(list(found.values())), resamples, len(records))
+
+    def with_mean(self, name: str, parts: Sequence[str]) -> Drawn:
+        """The same with one figure more: the mean of some others, of those that the samples can tell."""
+        there = [self.figures.index(part) for part in parts if part in self.figures]
+        if not there:
+            return self
+        values = _mean_of_known(self.values[None, there])
+        resamples = _mean_of_known(self.resamples[:, there])
+        return Drawn(
+            (*self.figures, name),
+            np.concatenate([self.values, values]),
+            np.column_stack([self.resamples, resamples]),
+            self.count,
+        )
+
+    def interval(self, name: str, *, level: float = 0.95) -> Interval:
+        """One figure with its percentile interval."""
+        column = self.figures.index(name)
+        low, high = percentiles(self.resamples[:, [column]], level)
+        return Interval(float(self.values[column]), low[0], high[0])
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """(n,) the mean of every row of (n, k) over what is not NaN; NaN where all is."""
+    known = ~np.isnan(values)
+    total, count = np.where(known, values, 0).sum(1), known.sum(1)
+    return np.where(count > 0, total / np.maximum(count, 1), math.nan)
 
 
 def difference(first: Drawn, second: Drawn, *, level: float = 0.95) -> dict[str, Difference]:

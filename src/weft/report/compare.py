@@ -16,6 +16,7 @@ from weft.report.folds import HEADINGS, TaskTests, told
 from weft.report.overview import words
 from weft.report.page import created
 from weft.report.pairs import Row, TaskRows, task_rows
+from weft.report.rare import rare_classes
 from weft.report.render import render, write_whole
 from weft.report.run import Evaluation, Run, read_run
 from weft.report.standings import MAX_TOLD, sentences, standings_of
@@ -67,7 +68,8 @@ def write_comparison(
     evaluations = _common(read)
     scored = {letter: load_tasks(run.folder) for letter, run in read.items()}
     names = dict.fromkeys(name for evaluation in evaluations.values() for name in evaluation.tasks)
-    tasks = [task_rows(name, evaluations, scored) for name in names]
+    rare = {name: rare_classes(name, read, evaluations) for name in names}
+    tasks = [task_rows(name, evaluations, scored, rare=rare[name].names) for name in names]
     settings = differing_settings(read)
     tested = told(tests, next(iter(evaluations.values())))
     page = write_whole(
@@ -83,6 +85,7 @@ def write_comparison(
                 "settings": settings,
                 "tasks": tasks,
                 "sentences": sentences(tasks, labels(read)),
+                "rare": rare,
                 "standings": {task.name: standings_of(task) for task in tasks},
                 "tests": tested,
                 "test_headings": HEADINGS,
@@ -194,7 +197,7 @@ def _write_tables(
     header = ["task", "modalities", "figure", "run", "folder", "value", "low", "high"]
     header += ["difference_from_A", "difference_low", "difference_high", "excludes_zero", "samples"]
     rows: list[list[Cell]] = []
-    for row in [row for task in tasks for row in (*task.figures, *task.classes, *task.subsets)]:
+    for row in [row for task in tasks for row in (*task.figures, *task.classes, *task.rare[:1], *task.subsets)]:
         for letter, value in row.values.items():
             cells: list[Cell] = [row.task, row.subset, row.figure, letter, str(runs[letter].folder)]
             cells += [value.value, value.low, value.high]
@@ -210,9 +213,13 @@ def _write_tables(
 
 
 def _text(runs: Mapping[str, Run], tasks: Sequence[TaskRows]) -> str:
-    """The main figures by task and subset, for a terminal: a column for each of few runs, a line for each of many."""
-    rows = [*(task.main_row for task in tasks), *(row for task in tasks for row in task.subsets)]
-    table = _columns(runs, rows) if len(runs) <= MAX_TOLD else _lines(rows)
+    """The main figures by task and subset, and those of rare classes, for a terminal: a column for each of few runs; of
+    many runs a line for each, and of their rare classes the mean.
+    """
+    few = len(runs) <= MAX_TOLD
+    rows = [task.main_row for task in tasks]
+    rows += [row for task in tasks for row in (*task.subsets, *(task.rare if few else task.rare[:1]))]
+    table = _columns(runs, rows) if few else _lines(rows)
     names = [f"{letter}  {name}  {runs[letter].folder}" for letter, name in labels(runs).items()]
     return "\n".join([*names, "", table])
 
@@ -222,7 +229,7 @@ def _columns(runs: Mapping[str, Run], rows: Sequence[Row]) -> str:
     header = ["task", "modalities", "figure", *runs, *(f"{letter} − A" for letter in others)]
     lines = []
     for row in rows:
-        cells = [row.task, row.subset, row.style.heading]
+        cells = [row.task, row.subset, row.heading]
         cells += [numbers.amount(row.values[x].value, row.style) if x in row.values else "–" for x in runs]
         lines.append([*cells, *(_change(row, letter) for letter in others)])
     return text_table(header, lines, num_left=3)
@@ -230,7 +237,7 @@ def _columns(runs: Mapping[str, Run], rows: Sequence[Row]) -> str:
 
 def _lines(rows: Sequence[Row]) -> str:
     lines = [
-        [row.task, row.subset, row.style.heading, letter, numbers.amount(value.value, row.style), _change(row, letter)]
+        [row.task, row.subset, row.heading, letter, numbers.amount(value.value, row.style), _change(row, letter)]
         for row in rows
         for letter, value in row.values.items()
     ]

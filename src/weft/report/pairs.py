@@ -17,6 +17,9 @@ from weft.types import Records
 
 UNKNOWN = Interval(math.nan)
 
+#: Name, among the classes, of the mean over the rare ones.
+RAREST = "rarest third, mean"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -84,6 +87,11 @@ class Row:
         """The class or point of a figure that is of one."""
         return self.figure.split("/", 1)[1] if "/" in self.figure else ""
 
+    @property
+    def heading(self) -> str:
+        """The figure as a table of several figures names it."""
+        return f"{self.style.heading}: {self.item}" if self.item else self.style.heading
+
     def rank(self, letter: str) -> tuple[bool, float]:
         """Sorts the best run first, and those of which nothing is known last."""
         value = self.values[letter]
@@ -98,6 +106,8 @@ class TaskRows:
         main: how its main figure is written.
         figures: of the whole task with all the modalities that each run has.
         classes: the figure per class that belongs to the main one.
+        rare: the same of the rare classes, the rarest first, after the mean over them; empty where nothing is known of
+            how frequent classes are.
         subsets: the main figure by subset, where at least two runs scored the same one.
         count: {letter: samples that this run has in common with the first}.
         lacking: letters of runs without this task.
@@ -108,6 +118,7 @@ class TaskRows:
     main: Style
     figures: tuple[Row, ...]
     classes: tuple[Row, ...]
+    rare: tuple[Row, ...]
     subsets: tuple[Row, ...]
     count: Mapping[str, int]
     lacking: tuple[str, ...]
@@ -124,28 +135,42 @@ class TaskRows:
         return tuple(self.main_row.values)
 
 
-def task_rows(name: str, evaluations: Mapping[str, Evaluation], scored: Mapping[str, Mapping[str, Scored]]) -> TaskRows:
+def task_rows(
+    name: str,
+    evaluations: Mapping[str, Evaluation],
+    scored: Mapping[str, Mapping[str, Scored]],
+    *,
+    rare: Sequence[str] = (),
+) -> TaskRows:
     """All rows of one task.
 
     Args:
         name: of the task.
         evaluations: of each run, by letter, the first run first.
         scored: {letter: the run's tasks}.
+        rare: the rare classes, the rarest first.
     """
     having = {letter: e for letter, e in evaluations.items() if name in e.tasks}
     task = next(iter(having.values())).tasks[name]
     keys = {letter: evaluation.full for letter, evaluation in having.items()}
     first = next(iter(evaluations))  # differences are from the first run, or there are none
-    draws = _Draws(name, having, scored)
+    base = class_base(task)
+    mean, parts = f"{base}/{RAREST}", [f"{base}/{one}" for one in rare]
+    draws = _Draws(name, having, scored, means={mean: parts} if parts else {})
     differences = draws.from_first(keys) if first in having else {}
     complete = {letter: _figures(e.tasks[name], keys[letter]) for letter, e in having.items()}
+    if parts:
+        means = {letter: draws.interval((letter, keys[letter]), mean) for letter in having}
+        complete = {letter: {**found, mean: means[letter]} for letter, found in complete.items()}
     rows = _rows(task, "all it has", complete, differences)
-    base = class_base(task)
+    found = _with_bars([row for figure in (mean, *parts) for row in rows if row.figure == figure])
+    rows = [row for row in rows if row.figure != mean]
     return TaskRows(
         name=name,
         main=task.main_style,
         figures=tuple(row for row in rows if not row.item),
         classes=_with_bars([row for row in rows if base and row.figure.startswith(base + "/")]),
+        rare=found,
         subsets=tuple(_subsets(draws, task, first)),
         count={letter: next(iter(found.values())).count for letter, found in differences.items() if found},
         lacking=tuple(letter for letter in evaluations if letter not in having),
@@ -165,12 +190,18 @@ class _Draws:
         name: of the task.
         evaluations: by letter, of the runs that have the task.
         scored: {letter: the run's tasks}.
+        means: {figure: others that it is the mean of}.
     """
 
     def __init__(
-        self, name: str, evaluations: Mapping[str, Evaluation], scored: Mapping[str, Mapping[str, Scored]]
+        self,
+        name: str,
+        evaluations: Mapping[str, Evaluation],
+        scored: Mapping[str, Mapping[str, Scored]],
+        *,
+        means: Mapping[str, Sequence[str]],
     ) -> None:
-        self.name, self.evaluations = name, evaluations
+        self.name, self.evaluations, self._means = name, evaluations, means
         self._tasks = {letter: tasks[name] for letter, tasks in scored.items() if name in tasks}
         self._groups = next(iter(evaluations.values())).groups
         self._records: dict[tuple[str, str], Records] = {}
@@ -190,6 +221,13 @@ class _Draws:
             return {}
         return difference(self._draw(first, ours), self._draw(second, theirs))
 
+    def interval(self, place: tuple[str, str], figure: str) -> Interval:
+        """A figure of one (letter, subset) over all its samples; unknown where it cannot be told."""
+        if place[0] not in self._tasks or not len(self._kept(place)):
+            return UNKNOWN
+        drawn = self._draw(place, self._kept(place))
+        return drawn.interval(figure) if figure in drawn.figures else UNKNOWN
+
     def _kept(self, place: tuple[str, str]) -> Records:
         if place not in self._records:
             letter, subset = place
@@ -200,7 +238,10 @@ class _Draws:
         letter, subset = place
         key = (letter, subset, tuple(records.ids))
         if key not in self._drawn:
-            self._drawn[key] = Drawn.of(self._tasks[letter], records, groups=self._groups)
+            drawn = Drawn.of(self._tasks[letter], records, groups=self._groups)
+            for figure, parts in self._means.items():
+                drawn = drawn.with_mean(figure, parts)
+            self._drawn[key] = drawn
         return self._drawn[key]
 
 
