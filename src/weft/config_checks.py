@@ -27,6 +27,7 @@ def cross_check(values: Values, schema: Schema) -> Iterator[Finding]:
     yield from _check_kinds(values.get("modalities", {}), schema)
     yield from _check_columns(values.get("modalities", {}), schema)
     yield from _check_over(values, schema)
+    yield from _check_decision(values, schema)
     yield from _check_maps(values, schema)
     yield from _check_places(values, schema)
     data = values.get("data", {})
@@ -93,6 +94,27 @@ def _check_over(values: Values, schema: Schema) -> Iterator[Finding]:
                 yield path, f"there is no view {view!r}; there are {', '.join(views)}"
             elif view in over[:index]:
                 yield path, f"{view!r} is given twice"
+
+
+def _check_decision(values: Values, schema: Schema) -> Iterator[Finding]:
+    """A rule that combines views has a meaning for some kinds of answers only."""
+    decision, views = values.get("decision"), _views(values, schema)
+    if not isinstance(decision, Part):
+        return
+    fused = "fused" in views
+    default = values.get("over") or (("fused",) if fused else views)
+    combines = part_schema(schema, "decision", decision.type).get("x-combines")
+    for name, task in values.get("tasks", {}).items():
+        answer = part_schema(schema, "task", task["type"]).get("x-answer")
+        if len(task.get("over") or default) < 2 or answer is None or combines is None or answer in combines:
+            continue
+        fit = [
+            rule
+            for rule in part_names(schema, "decision")
+            if answer in part_schema(schema, "decision", rule).get("x-combines", ())
+        ]
+        message = f"{decision.type} has no meaning for the {answer} of {name}; those that have: {', '.join(fit)}"
+        yield ("decision",), f"{message}; or give {name} a single view by its `over`"
 
 
 def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:

@@ -59,6 +59,8 @@ SAID = {
     "gives_maps": "x-gives_maps",
     "gives_fused": "x-gives_fused",
     "needs_maps": "x-needs_maps",
+    "answer": "x-answer",
+    "combines": "x-combines",
 }
 
 #: Names of modalities and tasks.
@@ -354,7 +356,7 @@ def _nodes(tree: Any) -> Iterator[Schema]:
 
 def _said(part: Callable[..., Any]) -> Schema:
     values = {key: getattr(part, name, None) for name, key in SAID.items()}
-    return {key: plain(value) for key, value in values.items() if isinstance(value, (bool, str, Mapping))}
+    return {key: plain(value) for key, value in values.items() if isinstance(value, (bool, str, tuple, Mapping))}
 
 
 def as_json(schema: Schema) -> str:

@@ -18,8 +18,9 @@ from torch import Tensor
 Layout = Literal["vector", "sequence", "grid", "clip"]
 Need = Literal["vector", "tokens", "maps"]
 
-#: What a task answers: one of several classes (probabilities over axis 1), independent labels (probabilities), numbers.
-Answer = Literal["classes", "labels", "values"]
+#: What a task answers: one of several classes (probabilities over axis 1), independent labels (probabilities), numbers,
+#: or boxes: (N, 6) rows of x1, y1, x2, y2, score, class, from the highest score to the lowest, filled up with score 0.
+Answer = Literal["classes", "labels", "values", "boxes"]
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ def test_targets_agree_with_one_another():
         for number, (x0, y0, x1, y1, kind) in enumerate(boxes, start=1):
             ys, xs = np.nonzero(instances == number)
             assert (x0, y0, x1, y1) == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
-            assert set(label[instances == number]) == {int(kind)}
+            assert set(label[instances == number]) == {int(kind) + 1}
         edges = rendering.edges().astype(bool)
         inner = label[1:-1, 1:-1]
         differs = (inner != label[1:-1, 2:]) | (inner != label[2:, 1:-1])

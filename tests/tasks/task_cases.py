@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from weft.registry import Part
 from weft.tasks.base import Task
+from weft.tasks.boxes import Boxes
 from weft.tasks.class_label import ClassLabel
 from weft.tasks.classification import Classification
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
+from weft.tasks.detection import Detection
 from weft.tasks.label_map import LabelMap
 from weft.tasks.location import Location
 from weft.tasks.numbers import Numbers
@@ -112,6 +114,22 @@ def _boxes() -> Tensor:
     return torch.stack([low, high], 2).flatten(1, 2)
 
 
+def _objects() -> Tensor:
+    """Two, one, no and two objects; one of the last two is ignored."""
+    objects = torch.full((ROWS, 2, 7), -1.0)
+    objects[0, 0] = torch.tensor([2, 3, 22, 25, 0, 0, 440])
+    objects[0, 1] = torch.tensor([24, 1, 47, 30, 1, 0, 667])
+    objects[1, 0] = torch.tensor([0, 0, 48, 32, 2, 0, 1536])
+    objects[3, 0] = torch.tensor([5, 5, 30, 30, 1, 0, 625])
+    objects[3, 1] = torch.tensor([20, 2, 40, 12, 0, 1, 200])
+    return objects
+
+
+def _found(objects: Tensor) -> Tensor:
+    score = (objects[..., 4:5] >= 0).float()
+    return torch.cat([objects[..., :4] * score, score, objects[..., 4:5] * score], -1)
+
+
 _FACTS = {"mean": 3.0, "std": 1.2, "low": 0.9, "high": 5.5}
 _VIEWS = {"fused": SPEC}
 
@@ -164,6 +182,13 @@ CASES = {
         _boxes,
         lambda target: target,
         {"MAE": 0, "box_IoU": 1, "visibility_accuracy": 1},
+    ),
+    "detection": Case(
+        "detection",
+        lambda: Detection(_VIEWS, Boxes({"classes": ["a", "b", "c"]}), width=16, depth=1, max_boxes=5),
+        _objects,
+        _found,
+        {"AP": 1, "AP50": 1, "VOC_AP": 1, "AP_small": 1, "AP_medium": 1, "AP/b": 1, "count_error": 0},
     ),
     "pixel_regression": Case(
         "pixel_regression",

@@ -102,6 +102,8 @@ def test_a_row_is_answered_the_same_alone_and_in_a_batch(case: Case) -> None:
 
 def test_the_logits_of_an_answer_say_and_cost_the_same(case: Case) -> None:
     task, target = case.build().eval(), case.target()
+    if task.answer == "boxes":
+        pytest.skip("no rule that combines boxes learns")
     with torch.no_grad():
         logits = logits_of(task)
         prediction = task.predict(logits)
@@ -113,7 +115,7 @@ def test_the_logits_of_an_answer_say_and_cost_the_same(case: Case) -> None:
 
 def test_the_logits_of_answers_that_round_to_nothing_or_all_are_finite(case: Case) -> None:
     task = case.build().eval()
-    if task.answer != "values":
+    if task.answer not in ("values", "boxes"):
         sure = case.perfect(case.target())
         assert task.logits_of(sure, size=SIZE).isfinite().all()
         assert all(part.isfinite() for part in task.loss(task.logits_of(1 - sure, size=SIZE), case.target()))

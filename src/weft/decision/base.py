@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,20 @@ class Decision(nn.Module, ABC):
     A constructor takes `views: tuple[str, ...]`, the views that the task reads, `answer: Answer`, what its predictions
     are, and keyword-only options. It raises a `ValueError` where it has no meaning for such answers. Classes are on
     axis 1, and whatever follows (pixels) is decided place by place; labels and values are decided number by number.
+    Boxes are sets: which of two views' boxes belong together is for the rule to say.
+
+    Attributes:
+        combines: the kinds of answers that it has a meaning for.
     """
+
+    combines: ClassVar[tuple[Answer, ...]] = ("classes", "labels", "values")
 
     def __init__(self, views: tuple[str, ...], answer: Answer) -> None:
         super().__init__()
+        if len(views) > 1 and answer not in self.combines:
+            raise ValueError(
+                f"{type(self).__name__} has no meaning for {answer}; it combines {', '.join(self.combines)}"
+            )
         self.views = tuple(views)
         self.answer = answer
 

@@ -198,6 +198,7 @@ def _task_result(
         "subgroups": _subgroup_result(loaded.data, scored.split, records, task),
         "confusion": None if confusion is None else confusion.tolist(),
         "reliability": None if reliability is None else asdict(reliability),
+        "curves": [asdict(curves) for curves in task.curves(records)] if len(records) else [],
         "worst": [records.ids[index] for index in np.argsort(-badness, kind="stable")[:12]],
     }
 

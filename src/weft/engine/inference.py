@@ -128,14 +128,13 @@ def _average(task: Task, answers: list[tuple[Look, Prediction]], size: tuple[int
     answered = torch.stack([prediction.answered for _, prediction in used]).any(0)
     if not bool(answered.any()):
         return used[0][1]
+    undone = [task.undo(p.value, flipped=look.flipped, size=look.batch.size, original=size) for look, p in used]
+    if not dense:
+        return Prediction(task.together(undone), answered)
     total: Tensor | None = None
     weight: Tensor | None = None
-    for look, prediction in used:
-        value = task.undo(prediction.value, flipped=look.flipped, size=look.batch.size, original=size)
-        if dense:
-            value, seen = _placed(value, look, size)
-        else:
-            seen = torch.ones((), device=value.device)
+    for (look, _), value in zip(used, undone, strict=True):
+        value, seen = _placed(value, look, size)
         total = value if total is None else total + value
         weight = seen if weight is None else weight + seen
     assert total is not None

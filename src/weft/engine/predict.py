@@ -113,6 +113,8 @@ def predict(
                 loaded.model.tasks[name].write(
                     row, sample.id, sample.original_size, task_folder, working_size=sample.size
                 )
+                for what, text in loaded.model.tasks[name].told(row) if inputs is not None else ():
+                    loaded.run.log(f"{name}: {f'{what} {text}'.strip()}")
             else:
                 loaded.run.log(f"{sample.id}: {name} has no answer, nothing that it reads is present")
         number += 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from weft.metrics.curves import Curves
 
 #: (name, text) of each part; a text alone has the name "".
 Lines = tuple[tuple[str, str], ...]
@@ -190,6 +192,19 @@ def reliability(data: Mapping[str, Any] | None) -> tuple[Bin, ...]:
         return ()
     sums = zip(data["count"], data["confidence"], data["true"], strict=True)
     return tuple(Bin(int(n), float(said) / n, float(true) / n) for n, said, true in sums if n)
+
+
+def curves(data: Sequence[Mapping[str, Any]]) -> tuple[Curves, ...]:
+    """From evaluation.json; a line without a point is left out."""
+    return tuple(
+        Curves(
+            name=str(one["name"]),
+            x_label=str(one["x_label"]),
+            y_label=str(one["y_label"]),
+            lines={str(n): [(float(x), float(y)) for x, y in points] for n, points in one["lines"].items() if points},
+        )
+        for one in data
+    )
 
 
 def picture(data: Mapping[str, Any]) -> Picture:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from weft.report.bootstrap import Scored
+from weft.report.curves import drawn_curves
 from weft.report.evidence import agreement_table, calibration, decided
 from weft.report.marks import Scale
 from weft.report.overview import evaluation_facts, overview
@@ -85,6 +86,7 @@ def _scored(run: Run, evaluation: Evaluation, tasks: Mapping[str, Scored]) -> di
         "corruptions": [corruption(evaluation, task) for task in evaluation.tasks.values() if task.corruptions],
         "tables": [task_tables(evaluation, task) for task in evaluation.tasks.values()],
         "calibrations": {name: calibration(task) for name, task in evaluation.tasks.items()},
+        "curves": {name: drawn_curves(task) for name, task in evaluation.tasks.items()},
         "decided": decided(evaluation),
         "agreements": [table for task in evaluation.tasks.values() if (table := agreement_table(task))],
         "split_notes": [note for note in evaluation.notes if note not in noted],

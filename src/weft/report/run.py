@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from weft.errors import WeftError
+from weft.metrics.curves import Curves
 from weft.report import findings
 from weft.report.findings import Agreement, Bin, FusionShares, PartShares, Picture
 from weft.report.numbers import Interval, Style, listed, style_of
@@ -55,6 +56,7 @@ class TaskResult:
         shares: what the fusion gave to each modality, by part of the samples.
         agreement: which modalities are right alone, None where answers are not right or wrong.
         reliability: answers by the probability they were given with, empty where none is given.
+        curves: lines that say more than a figure does, such as precision against recall.
     """
 
     name: str
@@ -73,6 +75,7 @@ class TaskResult:
     shares: tuple[PartShares, ...]
     agreement: Agreement | None
     reliability: tuple[Bin, ...]
+    curves: tuple[Curves, ...]
 
     def style(self, figure: str) -> Style:
         """How one of its figures is written."""
@@ -274,6 +277,7 @@ def _task(name: str, data: Mapping[str, Any]) -> TaskResult:
         shares=findings.part_shares(data.get("shares") or []),
         agreement=findings.agreement(data.get("agreement")),
         reliability=findings.reliability(data.get("reliability")),
+        curves=findings.curves(data.get("curves") or []),
     )
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from weft.metrics.calibration import Reliability
+from weft.metrics.curves import Curves
 from weft.modalities.base import NO_FACTS, Facts, Field, Lines
 from weft.probabilities import log_odds, log_probabilities
 from weft.types import Answer, Features, FeatureSpec, Need, Records
@@ -28,7 +30,7 @@ class Task(nn.Module, ABC):
         Target: the class of the target's field.
         need: what it needs of every view it reads.
         answer: what `predict` returns: exclusive classes (probabilities over axis 1), independent labels
-            (probabilities) or values.
+            (probabilities), values, or boxes (see `weft.types.Answer`).
         field: the target's field, fitted.
         heads: {view: head}.
         main_figure: the figure that a checkpoint is chosen by, one of those `figures` returns.
@@ -102,7 +104,8 @@ class Task(nn.Module, ABC):
     def logits_of(self, prediction: Tensor, *, size: tuple[int, int]) -> Tensor:
         """Logits (P, ...) of which `predict` gives `prediction`: for the loss of an answer that views gave together.
 
-        By default log p of classes, the log odds of labels, and values as they are.
+        By default log p of classes, the log odds of labels, and values as they are. Boxes have none: no rule that
+        combines them learns.
 
         Args:
             prediction: (P, ...) as `predict` returns them.
@@ -122,6 +125,14 @@ class Task(nn.Module, ABC):
             original: (H, W) of the samples themselves. Maps keep the size that they have.
         """
         return prediction.flip(-1) if flipped and self.field.geometry.kind in ("image", "label") else prediction
+
+    def together(self, predictions: list[Tensor]) -> Tensor:
+        """(P, ...) one answer of several looks at the same samples, after `undo`: by default their mean.
+
+        Args:
+            predictions: (P, ...) as `predict` returns them, one for each look.
+        """
+        return torch.stack(predictions).mean(0)
 
     @abstractmethod
     def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
@@ -157,6 +168,10 @@ class Task(nn.Module, ABC):
         """{class: (red, green, blue)} of the task's pictures, empty where they have no legend."""
         return {}
 
+    def curves(self, records: Records) -> tuple[Curves, ...]:
+        """Lines that say more than a figure does, such as precision against recall; none by default."""
+        return ()
+
     def reliability(self, records: Records) -> Reliability | None:
         """How often answers came true by the probability they were given with, or None where none is given."""
         return None
@@ -191,6 +206,10 @@ class Task(nn.Module, ABC):
     def describe(self, prediction: np.ndarray) -> Lines:
         """One row of `predict` in words, where words say it better than `draw`; by default nothing."""
         return ()
+
+    def told(self, prediction: np.ndarray) -> Lines:
+        """One row of `predict` for a terminal: what `describe` says, unless pictures say it better elsewhere."""
+        return self.describe(prediction)
 
     @abstractmethod
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:

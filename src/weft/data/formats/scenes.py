@@ -32,7 +32,7 @@ RENDERED = {
     "clip": Column("video"),
     "label": Column("label", {"classes": list(CLASSES), "ignore": 255}),
     "instances": Column("instances", {"instances": True}),
-    "boxes": Column("boxes", {"classes": list(CLASSES)}),
+    "boxes": Column("boxes", {"classes": list(CLASSES[1:])}),
     "edges": Column("edges"),
     "true_depth": Column("depth"),
 }

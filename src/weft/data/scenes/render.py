@@ -130,13 +130,15 @@ class Rendering:
         return instances
 
     def boxes(self) -> np.ndarray:
-        """(n, 5) float32: x0, y0, x1, y1 in pixels around each thing's pixels, ends excluded, and its class."""
+        """(n, 5) float32: x0, y0, x1, y1 in pixels around each thing's pixels, ends excluded, and its class, from 0 for
+        the first after the background.
+        """
         rows = []
         for thing, at in self.hits:
             ys, xs = np.nonzero(at.mask)
             top, left = at.window[0].start, at.window[1].start
             box = (xs.min() + left, ys.min() + top, xs.max() + left + 1, ys.max() + top + 1)
-            rows.append((*box, CLASSES.index(thing.class_name)))
+            rows.append((*box, CLASSES[1:].index(thing.class_name)))
         return np.array(rows, np.float32).reshape(-1, 5)
 
     def edges(self) -> np.ndarray:

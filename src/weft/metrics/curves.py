@@ -1,0 +1,21 @@
+"""Lines beside figures, as an evaluation keeps them for the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Lines over the same axes.
+
+    Attributes:
+        name: what they show.
+        x_label, y_label: of the axes, with units.
+        lines: {what a line is of: its points (x, y)}.
+    """
+
+    name: str
+    x_label: str
+    y_label: str
+    lines: dict[str, list[tuple[float, float]]]

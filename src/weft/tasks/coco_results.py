@@ -1,0 +1,58 @@
+"""Detections as COCO has them: a JSON list that pycocotools and faster-coco-eval load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from weft.boxes import ANSWERED_CLASS, SCORE
+
+#: How a list ends; an entry is put in its place and the end written anew, so that the file is whole at any moment.
+_END = b"\n]\n"
+_EMPTY = b"[" + _END
+
+
+def image_id(sample: str) -> int | str:
+    """The id of an image: a number where the sample's id is one, as COCO's are, else the id itself."""
+    return int(sample) if sample.isdecimal() else sample
+
+
+def detections(boxes: np.ndarray, sample: str, category_ids: Sequence[int]) -> list[dict[str, object]]:
+    """Entries {image_id, category_id, bbox: [x, y, width, height], score} of one sample.
+
+    Args:
+        boxes: (n, 6) answers in pixels of the sample's own image.
+        sample: its id.
+        category_ids: of the classes, in order.
+    """
+    return [
+        {
+            "image_id": image_id(sample),
+            "category_id": category_ids[int(row[ANSWERED_CLASS])],
+            "bbox": [_number(row[0]), _number(row[1]), _number(row[2] - row[0]), _number(row[3] - row[1])],
+            "score": _number(row[SCORE]),
+        }
+        for row in boxes
+    ]
+
+
+def add_detections(path: Path, entries: Sequence[dict[str, object]]) -> None:
+    """Append entries to a list in a file, which is begun where it is not there yet, also by no entries."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_bytes(_EMPTY)
+    if not entries:
+        return
+    text = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries).encode()
+    with path.open("r+b") as file:
+        first = file.seek(0, 2) == len(_EMPTY)
+        file.seek(-len(_END), 2)
+        file.write((b"\n" if first else b",\n") + text + _END)
+
+
+def _number(value: np.floating) -> float:
+    """The shortest decimal that is the same number in single precision."""
+    return float(str(np.float32(value)))
