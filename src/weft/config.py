@@ -59,7 +59,7 @@ def load_experiment(source: str | Path | Mapping[str, Any], overrides: Sequence[
     problems: list[Problem] = []
     shown = "configuration" if isinstance(source, Mapping) else str(source)
     folder = Path() if isinstance(source, Mapping) else Path(source).parent
-    tree = _tree(source, shown, problems)
+    tree = _with_sets(_tree(source, shown, problems))
     for number, assignment in enumerate(overrides, start=1):
         tree = override(tree, assignment, number, problems)
     _import_parts(tree, folder, problems)
@@ -116,6 +116,27 @@ def _read(path: Path, at: Any, problems: list[Problem]) -> str | None:
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         problems.append(Problem(at(0), (), f"cannot be read: {error}"))
     return None
+
+
+def _with_sets(tree: Node) -> Node:
+    """The tree with a list of data sets as what it is short for: `sets` of the format `several`, by their names.
+
+    A set's `name` is its format's unless it says otherwise.
+    """
+    listed = tree.entries.get("data") if isinstance(tree, Entries) else None
+    if not isinstance(tree, Entries) or not isinstance(listed, Items):
+        return tree
+    sets = Entries(listed.place)
+    for item in listed.items:
+        entries = dict(item.entries) if isinstance(item, Entries) else {}
+        node = entries.pop("name", entries.get("format", item))
+        name = node.value if isinstance(node, Scalar) and isinstance(node.value, str) else "set"
+        number = 1 + sum(other.rpartition("_")[0] == name or other == name for other in sets.entries)
+        sets.entries[name if number == 1 else f"{name}_{number}"] = (
+            Entries(item.place, entries) if isinstance(item, Entries) else item
+        )
+    tree.entries["data"] = Entries(listed.place, {"format": Scalar(listed.place, "several", "several"), "sets": sets})
+    return tree
 
 
 def _import_parts(tree: Node, folder: Path, problems: list[Problem]) -> None:

@@ -77,7 +77,7 @@ class Walk:
         if name not in names:
             assert name_node is not None  # a default is a part that there is
             near = _near(name, names) or f"; there are {', '.join(names)}"
-            message = f"there is no {kind} {_given(name_node)}{near}"
+            message = f"there is no {tag if tag != 'type' else kind} {_given(name_node)}{near}"
             return self.report(name_node.place, path if alone else (*path, tag), message)
         options = self.options(replace(node, entries=entries), part_schema(self.schema, kind, name), path, skip=tag)
         return Part(kind, name, options) if schema.get("x-part") else {tag: name, **options}

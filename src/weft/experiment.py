@@ -138,6 +138,23 @@ class ModalityConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetConfig:
+    """One of several data sets in one training. The options of its own format stand beside these.
+
+    Args:
+        share: its share of the training samples of an epoch, of the sum of all shares: 3 beside 1 is three quarters.
+            Give it for all sets or for none; then every set gives what it has.
+        rename: other names for its columns, {name in the set: name here}, where two sets call different things alike,
+            or the same thing differently.
+        splits: those of its splits that are used; by default all.
+    """
+
+    share: Positive | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskConfig:
     """One task. The options of the task's own type and of its target stand beside these.
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from weft.schema import Schema, part_names, part_schema
+from weft.schema import WITHIN, Schema, part_names, part_schema
 
 _ARTICLES = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "string": "text"}
 
@@ -92,8 +92,8 @@ def default_of(name: str, schema: Schema, required: list[str]) -> str:
 
 
 def kinds(schema: Schema) -> list[str]:
-    """The kinds of parts that there are, in the order of the schema."""
-    return list(dict.fromkeys(key.split(".")[0] for key in schema["$defs"]))
+    """The kinds of parts that there are, in the order of the schema; not those that are another kind's, within it."""
+    return [kind for kind in dict.fromkeys(key.split(".")[0] for key in schema["$defs"]) if kind not in WITHIN.values()]
 
 
 def list_kinds(schema: Schema) -> str:
@@ -142,6 +142,9 @@ def reference(schema: Schema) -> str:
             for path, node in _inner_objects(part["properties"], ""):
                 if kind != "format" or name == part_names(schema, kind)[0]:  # the same beside every format
                     lines += [f"#### `{path}`", "", node["description"], "", *_table(node), ""]
+            for option, inner in _held(part["properties"]):
+                lines += [f"#### `{option}.<name>`", "", f"Beside the options of the {kind} itself:", ""]
+                lines += [*_table(_beside(schema, kind, inner)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -168,6 +171,22 @@ def _inner_objects(properties: Schema, path: str) -> Iterator[tuple[str, Schema]
             if "properties" in inner and "x-named" not in inner:
                 yield f"{path}{name}", {"description": node["description"], **inner}
                 yield from _inner_objects(inner["properties"], f"{path}{name}.")
+
+
+def _held(properties: Schema) -> Iterator[tuple[str, str]]:
+    """(option, kind) of options that are parts by names of the user's, of a kind that stands within another."""
+    for name, node in properties.items():
+        inner = node.get("additionalProperties")
+        if isinstance(inner, dict) and inner.get("x-kind") in WITHIN.values():
+            yield name, inner["x-kind"]
+
+
+def _beside(schema: Schema, kind: str, inner: str) -> Schema:
+    """The options that every part of `inner` has and the part of `kind` of the same name has not."""
+    name = part_names(schema, inner)[0]
+    own = part_schema(schema, kind, name)["properties"]
+    options = part_schema(schema, inner, name)["properties"]
+    return {"properties": {option: node for option, node in options.items() if option not in own}}
 
 
 def _first_line(part: Schema) -> str:

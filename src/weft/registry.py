@@ -184,9 +184,11 @@ def nested_groups(part: Callable[..., Any]) -> dict[str, type]:
 
 
 def nested_kind(hint: Any) -> str | None:
-    """The kind in `Annotated[Part, kind]`, also inside `... | None`; None for any other hint."""
+    """The kind in `Annotated[Part, kind]`, also inside `... | None`; None for any other hint, a mapping among them."""
     if get_origin(hint) is Annotated and get_args(hint)[0] is Part:
         return str(get_args(hint)[1])
+    if get_origin(hint) is dict:  # parts by names of the user's are for whoever takes them to build
+        return None
     for argument in get_args(hint):
         kind = nested_kind(argument)
         if kind is not None:

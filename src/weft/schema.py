@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from weft import registry
 from weft.docstrings import help_of, summary_of
-from weft.experiment import DataConfig, Experiment, LossConfig, ModalityConfig, TaskConfig
+from weft.experiment import DataConfig, Experiment, LossConfig, ModalityConfig, SetConfig, TaskConfig
 from weft.registry import Part, Range
 
 Schema = dict[str, Any]
@@ -38,16 +38,20 @@ FILE = Path(__file__).with_name("schema.json")
 #: Kinds whose parts stand in a configuration with these options beside their own.
 BESIDE = {
     "format": DataConfig,
+    "set": SetConfig,
     "modality": ModalityConfig,
     "task": TaskConfig,
     "loss": LossConfig,
 }
 
 #: The option that names the part, where it is not `type`.
-TAGS = {"format": "format"}
+TAGS = {"format": "format", "set": "format"}
+
+#: Kinds whose parts can also stand inside one of their own, with other options beside theirs: as parts of this kind.
+WITHIN = {"format": "set"}
 
 #: Fields that are computed or stand elsewhere in the YAML.
-INTERNAL = {"resolved", "options", "share"}
+INTERNAL = {Experiment: ("resolved",), ModalityConfig: ("options", "share"), TaskConfig: ("options",)}
 
 #: What a class says of itself before it is built; cross checks read it.
 SAID = {
@@ -146,6 +150,15 @@ def add_part(schema: Schema, kind: str, name: str, part: Callable[..., Any]) -> 
         **({"required": required} if required else {}),
         "additionalProperties": False,
     }
+    _add_within(schema, kind, name, part)
+
+
+def _add_within(schema: Schema, kind: str, name: str, part: Callable[..., Any]) -> None:
+    """Put a part into a schema also as what stands within another of its kind; one that holds such does not."""
+    inner = WITHIN.get(kind)
+    own = schema["$defs"][f"{kind}.{name}"]["properties"]
+    if inner is not None and all(node.get("x-kind") != inner for node in _nodes(own)):
+        add_part(schema, inner, name, part)
 
 
 def link(schema: Schema) -> None:
@@ -176,7 +189,7 @@ def part_schema(schema: Schema, kind: str, name: str) -> Schema:
 def plain(value: Any) -> Any:
     """Configuration values as YAML and JSON have them: parts as mappings, tuples as lists."""
     if isinstance(value, Part):
-        return {"type": value.type, **plain(value.options)}
+        return {TAGS.get(value.kind, "type"): value.type, **plain(value.options)}
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -233,7 +246,7 @@ def _of_dataclass(kind: type) -> Schema:
     properties: Schema = {}
     required: list[str] = []
     for field in fields(kind):
-        if field.name in INTERNAL:
+        if field.name in INTERNAL.get(kind, ()):
             continue
         node = _of_hint(_named_apart(kind, hints[field.name]), f"{kind.__name__}.{field.name}")
         node["description"] = help_texts.get(field.name, "")

@@ -63,15 +63,18 @@ def joined(experiment: Experiment, manifest: Manifest) -> Manifest:
 def usable_rows(
     manifest: Manifest, columns: list[str], limit: int | None
 ) -> tuple[dict[str, np.ndarray], list[Dropped]]:
-    """({split: rows}, the rows that have none of the modalities)."""
+    """({split: rows}, the rows that have none of the modalities); `limit` is of every split of every data set."""
     has_input = np.zeros(len(manifest), bool)
     for column in columns:
         has_input |= manifest.present(column)
     rows, dropped = {}, []
     splits = manifest.values("split").combine_chunks().dictionary_encode()
     codes, names = np.asarray(splits.indices), splits.dictionary.to_pylist()
+    sets = manifest.set_places()
     for split in manifest.splits:
-        places = np.flatnonzero(codes == names.index(split))[:limit]
+        places = np.flatnonzero(codes == names.index(split))
+        if limit is not None:
+            places = np.sort(np.concatenate([places[sets[places] == one][:limit] for one in np.unique(sets[places])]))
         rows[split] = places[has_input[places]]
         reason = f"has none of {', '.join(columns)}"
         dropped += [

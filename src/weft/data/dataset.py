@@ -47,12 +47,18 @@ class Source:
         field: reads them.
         key: what, besides the cell, decides what reading it gives: options and facts.
         dropout: probability of hiding it in training.
+        sets: how each of several data sets is read, in the order of `Manifest.sets`; empty where there is one.
     """
 
     column: str
     field: Field
     key: str = ""
     dropout: float = 0.0
+    sets: tuple[Source, ...] = ()
+
+    def of(self, place: int) -> Source:
+        """How the samples of one data set are read; what comes of it is alike in all."""
+        return self.sets[place] if self.sets else self
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,14 @@ class Key:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of the manifest, the cells of the modalities that stay after dropout, and the epoch."""
+    """A row of the manifest, the cells of the modalities that stay after dropout, the epoch, and the place of its data
+    set.
+    """
 
     content: Mapping[str, Any]
     cells: dict[str, Any]
     epoch: int | None
+    place: int
 
 
 @dataclass(frozen=True)
@@ -112,8 +121,7 @@ class SampleReader:
         rows = [self._draw(key) for key in keys]
         given = [Given()] * len(rows)
         if stored:
-            wanted = [Wanted(str(row.content["id"]), row.cells, row.epoch) for row in rows]
-            given = self.features.find(wanted, self.manifest.resolve)
+            given = self.features.find([self._wanted(row) for row in rows])
         return [self._read_row(row, known) for row, known in zip(rows, given, strict=True)]
 
     def of_cells(self, sample: str, cells: Mapping[str, Any]) -> Sample:
@@ -126,13 +134,24 @@ class SampleReader:
         names = {name: str(cell) if isinstance(cell, Path) else f"the array of {name}" for name, cell in cells.items()}
         return self._moved(sample, values, {}, names, None, Given())
 
+    def _wanted(self, row: _Row) -> Wanted:
+        """What the features of a row are looked up by."""
+        return Wanted(
+            id=str(row.content["id"]),
+            cells=row.cells,
+            epoch=row.epoch,
+            resolve=self.manifest.resolver(row.place),
+            # what is read as all others has nothing to tell it apart
+            keys={name: self.inputs[name].of(row.place).key for name in row.cells if self.inputs[name].sets},
+        )
+
     def _draw(self, key: Key) -> _Row:
         """A row of the manifest, after modality dropout."""
         content = self.manifest.row(key.row)
         cells = {name: content.get(source.column) for name, source in self.inputs.items()}
         present = [name for name, cell in cells.items() if cell is not None]
         kept = present if key.epoch is None else self._undropped(str(content["id"]), key.epoch, present)
-        return _Row(content, {name: cells[name] for name in kept}, key.epoch)
+        return _Row(content, {name: cells[name] for name in kept}, key.epoch, self.manifest.set_of(key.row))
 
     def _read_row(self, row: _Row, given: Given) -> Sample | Dropped:
         content = row.content
@@ -144,9 +163,9 @@ class SampleReader:
     def _sample(self, row: _Row, given: Given) -> Sample:
         content = row.content
         unread = {name: cell for name, cell in row.cells.items() if name not in given.stored}
-        inputs = {name: self._read(self.inputs[name], cell) for name, cell in unread.items()}
+        inputs = {name: self._read(self.inputs[name], cell, row.place) for name, cell in unread.items()}
         targets = {
-            name: self._read(source, content[source.column])
+            name: self._read(source, content[source.column], row.place)
             for name, source in self.targets.items()
             if content.get(source.column) is not None
         }
@@ -154,7 +173,7 @@ class SampleReader:
             **{name: str(cell) for name, cell in row.cells.items()},
             **{name: str(content[self.targets[name].column]) for name in targets},
         }
-        return self._moved(str(content["id"]), inputs, targets, names, row.epoch, given)
+        return self._moved(str(content["id"]), inputs, targets, names, row.epoch, given, row.place)
 
     def _undropped(self, sample: str, epoch: int, present: list[str]) -> list[str]:
         """The modalities that stay after modality dropout; at least one."""
@@ -166,11 +185,12 @@ class SampleReader:
         kept = [name for name in present if draws[name] >= self.inputs[name].dropout]
         return kept or [present[spared]]
 
-    def _read(self, source: Source, cell: Any) -> np.ndarray:
+    def _read(self, source: Source, cell: Any, place: int) -> np.ndarray:
+        own, resolve = source.of(place), self.manifest.resolver(place)
         try:
-            if source.field.decodes and isinstance(cell, str):
-                return self.cache.read(source.field, source.key, cell, self.manifest.resolve)
-            return source.field.read(cell, self.manifest.resolve)
+            if own.field.decodes and isinstance(cell, str):
+                return self.cache.read(own.field, own.key, cell, resolve)
+            return own.field.read(cell, resolve)
         except BadCell as error:
             raise BadColumn(source.column, error.code, str(error)) from error
 
@@ -182,6 +202,7 @@ class SampleReader:
         names: Mapping[str, str],
         epoch: int | None,
         given: Given,
+        place: int = 0,
     ) -> Sample:
         sizes = {name: value.shape[:2] for name, value in inputs.items()}
         sizes.update({name: stored.original_size for name, stored in given.stored.items()})
@@ -203,7 +224,9 @@ class SampleReader:
             id=sample,
             inputs={name: geometry.apply(alone.get(name, warp), value, kinds[name]) for name, value in inputs.items()},
             targets={
-                name: geometry.apply(warp, _placed(self.targets[name], value, warp), self.targets[name].field.geometry)
+                name: geometry.apply(
+                    warp, _placed(self.targets[name].of(place), value, warp), self.targets[name].field.geometry
+                )
                 for name, value in targets.items()
             },
             size=warp.size,

@@ -32,6 +32,8 @@ class Declared:
         ignore: value of a label map where there is no label.
         colours: colour of each class of a label map that stores colours, such as {"road": "#804080"}.
         metres_per_unit: of a depth file: metres of one stored unit.
+        rest: the class that says that none of the others is there, such as background. Among several data sets it is
+            not known in one that did not annotate every class.
     """
 
     kind: Kind
@@ -39,6 +41,7 @@ class Declared:
     ignore: int | None = None
     colours: dict[str, str] | None = None
     metres_per_unit: Annotated[float, Range(0, open_low=True)] | None = None
+    rest: str | None = None
 
     @classmethod
     def of(cls, value: Self | Mapping[str, Any]) -> Self:
@@ -54,7 +57,14 @@ class Declared:
             facts["remap"] = {value: facts["classes"].index(name) for value, name in self.classes.items()}
         if self.kind == "instances":
             facts["instances"] = True
-        options = {"ignore": self.ignore, "colours": self.colours, "metres_per_unit": self.metres_per_unit}
+        if self.rest is not None and self.rest not in facts.get("classes", ()):
+            raise DataFault(
+                f"`rest` is {self.rest!r}, which is not among the classes ({', '.join(facts.get('classes', ()))}); "
+                "name one of them in `rest`",
+                code="class-unknown",
+            )
+        given = ("ignore", "colours", "metres_per_unit", "rest")
+        options = {name: getattr(self, name) for name in given}
         return facts | {name: value for name, value in options.items() if value is not None}
 
     @property
@@ -81,7 +91,8 @@ def describe(table: pa.Table, declared: Mapping[str, Declared], *, source: str) 
         facts = column.facts()
         if column.kind in ("class", "labels"):
             table = _renamed(table, name, column)
-            facts.setdefault("classes", _found(table, name, several=column.kind == "labels"))
+            if "classes" not in facts:
+                facts["classes"] = _found(table, name, several=column.kind == "labels")
         if column.kind == "number":
             table = _numbers(table, name)
         columns[name] = Column(column.kind, facts)

@@ -24,11 +24,15 @@ class Wanted:
         id: of the sample.
         cells: {modality: cell} of the modalities that are given to the network.
         epoch: of training; None without anything random.
+        resolve: what its path cells stand for.
+        keys: {modality: what besides the cell decides how it is read} where not all samples are read alike.
     """
 
     id: str
     cells: Mapping[str, Any]
     epoch: int | None
+    resolve: Resolve
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,44 +64,46 @@ class FeatureFolder:
         self.field = field
         self.changes = changes
         self.copies = copies
-        self._files: dict[str, tuple[tuple[int, int], str]] = {}
-        self._arrays: dict[str, str] = {}
+        self._files: dict[tuple[str, str], tuple[tuple[int, int], str]] = {}
+        self._arrays: dict[tuple[str, str], str] = {}
 
-    def slot(self, wanted: Wanted, cell: Any, resolve: Resolve) -> Slot | None:
+    def slot(self, wanted: Wanted, name: str) -> Slot | None:
         """Where the features of a sample's cell are kept; None: nowhere.
 
         Args:
             wanted: the sample.
-            cell: of this modality.
-            resolve: what a path cell stands for.
+            name: of this modality.
         """
         version: list[object] = []
         if self.changes is not None and wanted.epoch is not None:
             if not self.copies:
                 return None
             version = [self.changes, wanted.id, wanted.epoch % self.copies]
-        content = self._digest(cell, resolve)
-        return None if content is None else Slot(_hash(json.dumps([content, *version]).encode()))
+        key = wanted.keys.get(name, "")
+        content = self._digest(wanted.cells[name], key, wanted.resolve)
+        read_as = [key] if key else []
+        return None if content is None else Slot(_hash(json.dumps([content, *read_as, *version]).encode()))
 
-    def _digest(self, cell: Any, resolve: Resolve) -> str | None:
+    def _digest(self, cell: Any, key: str, resolve: Resolve) -> str | None:
         """Of what a cell holds; None where it cannot be told, and reading it will say why."""
         if not (isinstance(cell, str) and self.field.names_file):
             return _hash(json.dumps(cell, sort_keys=True, default=str).encode())
-        if cell in self._arrays:  # made by the format, not read: it stays as it is
-            return self._arrays[cell]
+        which = (key, cell)  # two data sets may have cells of one name
+        if which in self._arrays:  # made by the format, not read: it stays as it is
+            return self._arrays[which]
         source = resolve(cell)
         if isinstance(source, np.ndarray):
             kind = json.dumps([source.dtype.str, *source.shape])
-            self._arrays[cell] = _hash(kind.encode() + np.ascontiguousarray(source).tobytes())
-            return self._arrays[cell]
+            self._arrays[which] = _hash(kind.encode() + np.ascontiguousarray(source).tobytes())
+            return self._arrays[which]
         try:
             status = source.stat()
             date = status.st_mtime_ns, status.st_size
-            if cell not in self._files or self._files[cell][0] != date:
-                self._files[cell] = date, _hash(source.read_bytes())
+            if which not in self._files or self._files[which][0] != date:
+                self._files[which] = date, _hash(source.read_bytes())
         except OSError:
             return None
-        return self._files[cell][1]
+        return self._files[which][1]
 
 
 @dataclass(frozen=True)
@@ -110,17 +116,16 @@ class FeatureReader:
 
     folders: Mapping[str, FeatureFolder] = field(default_factory=dict)
 
-    def find(self, samples: Sequence[Wanted], resolve: Resolve) -> list[Given]:
+    def find(self, samples: Sequence[Wanted]) -> list[Given]:
         """What is known of each sample. Of a modality it is all or nothing: its encoder runs for a batch or does not.
 
         Args:
             samples: of a batch.
-            resolve: what a path cell stands for.
         """
         known = [Given() for _ in samples]
         for name, folder in self.folders.items():
             rows = [row for row, wanted in enumerate(samples) if name in wanted.cells]
-            slots = {row: folder.slot(samples[row], samples[row].cells[name], resolve) for row in rows}
+            slots = {row: folder.slot(samples[row], name) for row in rows}
             found = {row: slot if slot is None else read_entry(folder.path, slot) for row, slot in slots.items()}
             stored = {row: one for row, one in found.items() if isinstance(one, Stored)}
             for row in rows:

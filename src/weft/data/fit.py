@@ -10,10 +10,11 @@ import numpy as np
 
 from weft import registry
 from weft.data import geometry
+from weft.data.joining import readings
 from weft.data.manifest import Manifest
 from weft.encoders.base import Encoder
 from weft.errors import ConfigError, DataFault
-from weft.experiment import DataConfig, Experiment, ModalityConfig
+from weft.experiment import DataConfig, Experiment, ModalityConfig, TaskConfig
 from weft.modalities.base import NO_FACTS, BadCell, Facts, Field, Modality
 from weft.tasks.base import Task
 
@@ -64,8 +65,7 @@ class Fitter:
         for name, config in experiment.tasks.items():
             task: type[Task] = registry.get("task", config.type)  # type: ignore[assignment]  # every task is a class
             target = task.Target
-            known = registry.options_of(target)
-            options = {option: value for option, value in config.options.items() if option in known}
+            options = target_options(config)
             brought = NO_FACTS if name in saved else task.brings(config.options)
             targets[name] = self._field(target, name, config.target, options, saved, _FIT_MAPS, brought=brought)
         return targets
@@ -91,7 +91,8 @@ class Fitter:
             return field
         rows = self._some(column, num_images if field.decodes else _FIT_CELLS)
         remarks: Counter[str] = Counter()
-        fitted = field.fit(self._values(field, column, rows, remarks))
+        own = readings(self._manifest, column, field, options)
+        fitted = field.fit(self._values(field, own, column, rows, remarks))
         said = [f"{count} of {len(rows)} training samples looked at: {remark}" for remark, count in remarks.items()]
         if said:
             fitted["notes"] = [*fitted.get("notes", ()), *said]
@@ -105,19 +106,29 @@ class Fitter:
             rows = np.sort(random.choice(rows, most, replace=False))
         return rows
 
-    def _values(self, field: Field, column: str, rows: np.ndarray, remarks: Counter[str]) -> Iterator[np.ndarray]:
-        """Decoded values of some rows; what is remarkable in them is counted in `remarks`."""
+    def _values(
+        self, field: Field, own: tuple[Field, ...], column: str, rows: np.ndarray, remarks: Counter[str]
+    ) -> Iterator[np.ndarray]:
+        """Decoded values of some rows, each read as its data set says; what is remarkable is counted in `remarks`."""
         for row in rows:
+            place = self._manifest.set_of(int(row))
+            reader, resolve = own[place] if own else field, self._manifest.resolver(place)
             try:
                 cell = self._manifest.cell(int(row), column)
-                yield field.read(cell, self._manifest.resolve)
-                remarks.update(field.remarks(cell, self._manifest.resolve))
+                yield reader.read(cell, resolve)
+                remarks.update(reader.remarks(cell, resolve))
             except BadCell as error:
                 if self._config.on_bad == "error":
                     where = f"sample {self._manifest.id(int(row))} of train, column {column!r}"
                     raise DataFault(
                         f"{where}: {error}. To leave such samples out, set data.on_bad to drop", code=error.code
                     ) from error
+
+
+def target_options(task: TaskConfig) -> dict[str, Any]:
+    """Those of a task's options that are its target's."""
+    known = registry.options_of(registry.get("task", task.type).Target)  # type: ignore[attr-defined]
+    return {option: value for option, value in task.options.items() if option in known}
 
 
 def _brought(config: ModalityConfig, experiment: Experiment) -> Facts:

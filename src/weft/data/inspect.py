@@ -15,16 +15,17 @@ import numpy as np
 from weft.boxes import CLASS
 from weft.data.checks import check_columns, check_labels, field_notes, given_away, joined, missing_notes, usable_rows
 from weft.data.dataset import BadColumn, Source, common_size
-from weft.data.fit import Fitter
+from weft.data.fit import Fitter, target_options
 from weft.data.inspect_page import write_faults, write_page, write_pictures
 from weft.data.inspection import Fault, Figures, Inspection, class_names, totals
 from weft.data.leaks import find_leaks
 from weft.data.manifest import Manifest
 from weft.data.rasterfile import header, open_raster
+from weft.data.sources import source_of
 from weft.data.splits import with_validation
 from weft.errors import DataFault
-from weft.experiment import Experiment
-from weft.modalities.base import BadCell, Field
+from weft.experiment import Experiment, ModalityConfig, TaskConfig
+from weft.modalities.base import BadCell, Field, Resolve
 
 #: Endings of files whose numbers may be NaN or infinite.
 _FLOATING = (".npy", ".tif", ".tiff")
@@ -84,23 +85,29 @@ def _sources(experiment: Experiment, manifest: Manifest, faults: list[Fault]) ->
     fitter = Fitter(manifest, train, {}, replace(experiment.data, on_bad="drop"), experiment.train.seed)
     sources: dict[str, Source] = {}
 
-    def add(name: str, column: str, make: Callable[[], Mapping[str, Field]]) -> None:
+    def add(
+        shown: str,
+        name: str,
+        given: ModalityConfig | TaskConfig,
+        options: Mapping[str, Any],
+        make: Callable[[], Mapping[str, Field]],
+    ) -> None:
         try:
             (field,) = make().values()
         except DataFault as error:
-            faults.append(Fault(error.code, "train", "", name, str(error)))
+            faults.append(Fault(error.code, "train", "", shown, str(error)))
         else:
-            sources[name] = Source(column, field)
+            sources[shown] = source_of(manifest, experiment.data.format, name, given, field, options=options)
 
     for name, modality in experiment.modalities.items():
         if modality.share is not None:  # alone, it has the encoder that it shares
             modality = replace(modality, share=None, encoder=experiment.modalities[modality.share].encoder)
         one = replace(experiment, modalities={name: modality})
-        add(name, modality.source(name), lambda one=one: fitter.modalities(one))  # type: ignore[misc]
+        add(name, name, modality, modality.options, lambda one=one: fitter.modalities(one))  # type: ignore[misc]
     for name, task in experiment.tasks.items():
         one = replace(experiment, tasks={name: task})
         shown = f"target {name}" if name in experiment.modalities else name
-        add(shown, task.target, lambda one=one: fitter.targets(one))  # type: ignore[misc]
+        add(shown, name, task, target_options(task), lambda one=one: fitter.targets(one))  # type: ignore[misc]
     return sources
 
 
@@ -152,29 +159,32 @@ def _in_threads(manifest: Manifest, sources: Mapping[str, Source]) -> Iterator[_
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(manifest), workers * _AHEAD):
             window = range(start, min(start + workers * _AHEAD, len(manifest)))
-            yield from pool.map(lambda index: _look(manifest, sources, manifest.row(index)), window)
+            yield from pool.map(lambda index: _look(manifest, sources, index), window)
 
 
-def _look(manifest: Manifest, sources: Mapping[str, Source], row: Mapping[str, Any]) -> _Seen:
+def _look(manifest: Manifest, sources: Mapping[str, Source], index: int) -> _Seen:
     """Read all cells of one sample."""
+    row, place = manifest.row(index), manifest.set_of(index)
+    resolve = manifest.resolver(place)
     sample, split = str(row["id"]), str(row["split"])
     seen = _Seen(split, {}, [])
     read: list[tuple[Source, str, np.ndarray]] = []
-    for name, source in sources.items():
+    for name, whole in sources.items():
+        source = whole.of(place)
         cell = row.get(source.column)
         figures = seen.figures[name] = Figures(source.field.geometry.kind, samples=1, present=int(cell is not None))
         if cell is None:
             continue
         try:
-            value = source.field.read(cell, manifest.resolve)
-            figures.remarks.update(source.field.remarks(cell, manifest.resolve))
+            value = source.field.read(cell, resolve)
+            figures.remarks.update(source.field.remarks(cell, resolve))
         except BadCell as error:
             seen.faults.append(Fault(error.code, split, sample, name, str(error)))
             continue
         read.append((source, name, value))
-        _count(figures, source.field, value)
+        _count(figures, whole.field, value)
         if source.field.geometry.kind == "image" and isinstance(cell, str):
-            _look_at_file(figures, source.field, cell, manifest)
+            _look_at_file(figures, cell, resolve)
     try:
         shapes = [(source, name, value.shape[:2]) for source, name, value in read]
         size = common_size(shapes, {name: str(row[source.column]) for source, name, _ in read})
@@ -214,9 +224,9 @@ def _count(figures: Figures, field: Field, value: np.ndarray) -> None:
             figures.low, figures.high = float(known.min()), float(known.max())
 
 
-def _look_at_file(figures: Figures, field: Field, cell: str, manifest: Manifest) -> None:
+def _look_at_file(figures: Figures, cell: str, resolve: Resolve) -> None:
     """Colour mode of a picture, and numbers that are not finite where the file can hold them."""
-    path = manifest.resolve(cell)
+    path = resolve(cell)
     if isinstance(path, Path) and path.suffix.lower() not in _FLOATING:
         figures.channels[header(path)[1]] += 1
         return

@@ -90,13 +90,14 @@ def _drawn(split: Manifest, sources: Mapping[str, Source]) -> Iterator[tuple[str
     """(id, {modality or task: drawing}) of samples; what cannot be read is not drawn."""
     places = np.unique(np.linspace(0, len(split) - 1, min(_SAMPLES, len(split))).astype(int))
     for place in places:
-        row = split.row(int(place))
+        row, member = split.row(int(place)), split.set_of(int(place))
         drawings = {}
         for name, source in sources.items():
             if row.get(source.column) is None:
                 continue
             try:
-                drawing = source.field.draw(source.field.read(row[source.column], split.resolve)).convert("RGB")
+                value = source.of(member).field.read(row[source.column], split.resolver(member))
+                drawing = source.field.draw(value).convert("RGB")
             except BadCell:
                 continue
             drawing.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST)

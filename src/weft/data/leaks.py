@@ -58,7 +58,7 @@ def check_leaks(
         DataFault: with `strict`, when there is a leak.
     """
     notes = []
-    if manifest.arrays is None and len(manifest) * len(columns) > MAX_COMPARED:
+    if _has_files(manifest) and len(manifest) * len(columns) > MAX_COMPARED:
         notes.append(f"more than {MAX_COMPARED} files: whether two splits share one was not looked at (weft data does)")
         columns = ()
     leaks = find_leaks(manifest, columns, group=group)
@@ -78,10 +78,15 @@ def find_leaks(manifest: Manifest, columns: Sequence[str], *, group: str | None 
     group = group or manifest.group
     if group is not None:
         leaks += _shared_groups(manifest, group)
-    if manifest.arrays is None and len(manifest.splits) > 1:
+    if _has_files(manifest) and len(manifest.splits) > 1:
         for column in columns:
             leaks += _shared_files(manifest, column)
     return leaks
+
+
+def _has_files(manifest: Manifest) -> bool:
+    """Whether the cells of any data set name files."""
+    return any(one.arrays is None or one.made for one in manifest.sets or (manifest,))
 
 
 def _shared_groups(manifest: Manifest, group: str) -> Iterator[Leak]:
@@ -128,11 +133,13 @@ def _shared_files(manifest: Manifest, column: str) -> Iterator[Leak]:
 def _files(manifest: Manifest, column: str) -> list[tuple[int, Path, object]]:
     """(index, file, key so far) of the cells of a column that name files which may be read."""
     files: list[tuple[int, Path, object]] = []
+    places, sets = manifest.set_places(), manifest.sets or (manifest,)
     for index, cell in enumerate(manifest.values(column).to_pylist() if column in manifest.names else []):
-        if not isinstance(cell, str):
+        one = sets[places[index]]
+        if not isinstance(cell, str) or (one.arrays is not None and cell.startswith(one.made)):
             continue
         try:
-            path = manifest.resolve(cell)
+            path = manifest.resolve(cell, places[index])
             if isinstance(path, Path) and path.is_file() and path.stat().st_size:  # empty files are another fault
                 files.append((index, path, None))
         except (BadCell, OSError):  # not a path that may be read, or no path at all: a text

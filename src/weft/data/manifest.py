@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -14,12 +15,16 @@ import pyarrow.compute as pc
 
 from weft.errors import DataFault
 from weft.modalities.base import BadCell
+from weft.registry import Part
 
 #: Names of the splits that weft itself uses; a manifest may have others besides.
 SPLITS = ("train", "val", "test")
 
 #: What others call them.
 _ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+
+#: Column that names the data set of a sample where there are several.
+SET = "set"
 
 #: Set in the metadata of an Arrow schema whose ids are known to be unique, so that opening it again costs nothing.
 IDS_CHECKED = b"weft.ids-unique"
@@ -40,6 +45,28 @@ class Column:
 
 
 @dataclass(frozen=True)
+class DataSet:
+    """One of several data sets whose samples stand in one manifest: how its cells are to be read.
+
+    Attributes:
+        name: as in the column `set`.
+        format: the format that it comes from, with its options.
+        root, roots, arrays, made: what its path cells stand for, as in `Manifest`.
+        columns: {column: what is known about it in this set}.
+        share: its share of the training samples of an epoch, of the sum of all shares; None: as many as it has.
+    """
+
+    name: str
+    format: Part
+    root: Path
+    roots: tuple[Path, ...] = ()
+    arrays: Callable[[str], np.ndarray] | None = None
+    made: str = ""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    share: float | None = None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Samples as rows of a table, or a view of some of its rows.
 
@@ -51,8 +78,10 @@ class Manifest:
         notes: what is worth logging about how the table came to be ("3 rows had …").
         arrays: where cells are not files: what a cell's array is. It is called in worker processes, so it must be
             picklable (a method of a small object that opens its file when first asked).
+        made: how the cells begin that `arrays` makes; the others are files. Empty: it makes all.
         rows: (n,) int64, which rows of the table this view shows, in order; None: all.
         group: column whose equal values belong together where the format knows one (scene, drive, patient).
+        sets: the data sets that the samples come from, where there are several: the column `set` names each sample's.
 
     Raises:
         DataFault: `id` or `split` is lacking, empty somewhere, or an id is there twice.
@@ -66,6 +95,8 @@ class Manifest:
     arrays: Callable[[str], np.ndarray] | None = None
     rows: np.ndarray | None = None
     group: str | None = None
+    made: str = ""
+    sets: tuple[DataSet, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(os.path.realpath(self.root)))
@@ -90,6 +121,19 @@ class Manifest:
     def id(self, index: int) -> str:
         """The id of one sample of this view."""
         return str(self.cell(index, "id"))
+
+    def set_of(self, index: int) -> int:
+        """Place in `sets` of the data set that one sample of this view comes from; 0 where there is one only."""
+        if not self.sets:
+            return 0
+        name = self.cell(index, SET)
+        return next(place for place, one in enumerate(self.sets) if one.name == name)
+
+    def set_places(self) -> np.ndarray:
+        """(n,) the same of every sample of this view."""
+        if not self.sets:
+            return np.zeros(len(self), np.int64)
+        return np.asarray(pc.index_in(self.values(SET), pa.array([one.name for one in self.sets])), np.int64)
 
     @property
     def names(self) -> list[str]:
@@ -163,15 +207,27 @@ class Manifest:
         """The same, with more said about it."""
         return replace(self, notes=(*self.notes, *notes))
 
-    def resolve(self, cell: str) -> Path | np.ndarray:
+    def resolve(self, cell: str, place: int | None = None) -> Path | np.ndarray:
         """What a cell stands for: a file below `root` or `roots`, or the array of a format that holds arrays.
+
+        Args:
+            cell: of one sample.
+            place: of the sample's data set in `sets`, where there are several.
 
         Raises:
             BadCell: the path leaves the declared folders. Whether the file exists is not looked at.
         """
-        if self.arrays is not None:
-            return self.arrays(cell)
-        return safe_path(cell, (self.root, *self.roots))
+        where: Manifest | DataSet = self
+        if self.sets:
+            assert place is not None, "cells of several data sets are read by `resolver(place)`"
+            where = self.sets[place]
+        if where.arrays is not None and cell.startswith(where.made):
+            return where.arrays(cell)
+        return safe_path(cell, (where.root, *where.roots, *(self.roots if self.sets else ())))
+
+    def resolver(self, place: int) -> Callable[[str], Path | np.ndarray]:
+        """`resolve` for the samples of one data set."""
+        return partial(self.resolve, place=place)
 
     def _place(self, index: int) -> int:
         if not 0 <= index < len(self):

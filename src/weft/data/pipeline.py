@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -26,17 +25,18 @@ from weft.data.checks import (
     usable_rows,
 )
 from weft.data.collate import Sample, collate
-from weft.data.dataset import Dropped, Key, SampleReader, Source
+from weft.data.dataset import Dropped, Key, SampleReader
 from weft.data.features import FeatureReader
-from weft.data.fit import Fitter
+from weft.data.fit import Fitter, target_options
 from weft.data.leaks import check_leaks
 from weft.data.loader import BatchReader, Loader, Request, auto_workers
-from weft.data.manifest import Manifest
+from weft.data.manifest import SET, Manifest
 from weft.data.order import TrainingOrder
+from weft.data.sources import source_of
 from weft.data.splits import with_validation
 from weft.errors import DataFault
 from weft.experiment import DataConfig, Experiment
-from weft.modalities.base import BadCell, Field
+from weft.modalities.base import BadCell
 from weft.types import Batch
 
 __all__ = ["Data", "Dropped", "Sample", "build_data", "collate"]
@@ -240,8 +240,9 @@ class Data:
         return self.column(split, name) if name is not None and name in self.manifest.names else None
 
     def subgroups(self, split: str) -> dict[str, dict[str, str]]:
-        """{column: {sample id: value}} of the columns that results are broken down by."""
-        return {name: self.column(split, name) for name in self._config.subgroups if name in self.manifest.names}
+        """{column: {sample id: value}} of the columns that results are broken down by: the data set among them."""
+        names = dict.fromkeys([*([SET] if self.manifest.sets else []), *self._config.subgroups])
+        return {name: self.column(split, name) for name in names if name in self.manifest.names}
 
     def _split_rows(self, split: str) -> np.ndarray:
         if split not in self._rows:
@@ -309,13 +310,11 @@ def build_data(
     reader = SampleReader(
         manifest=manifest,
         inputs={
-            name: Source(
-                modality.source(name), modalities[name], _read_key(config, modality, modalities[name]), modality.dropout
-            )
+            name: source_of(manifest, config.format, name, modality, modalities[name], options=modality.options)
             for name, modality in experiment.modalities.items()
         },
         targets={
-            name: Source(task.target, targets[name], _read_key(config, task, targets[name]))
+            name: source_of(manifest, config.format, name, task, targets[name], options=target_options(task))
             for name, task in experiment.tasks.items()
         },
         size=config.size,
@@ -344,9 +343,3 @@ def build_data(
     )
     data.notes += missing_notes(data.counts)
     return data
-
-
-def _read_key(config: DataConfig, part: Any, field: Field) -> str:
-    """What, besides its cell, decides what reading a cell gives."""
-    words = [config.format.type, dict(config.format.options), part.type, dict(part.options), dict(field.reading)]
-    return json.dumps(words, sort_keys=True, default=str)

@@ -25,7 +25,7 @@ def with_validation(manifest: Manifest, validation: Validation, *, group: str | 
     Without folds nothing happens where there is a `val` split already. With folds, the splits that they divide are one
     before; the fold is the validation part, or with `inner` the split `fold`, and the validation part is then cut from
     the samples that are left. What is cut depends on the seed and on ids, classes, groups or manifest order, on nothing
-    else.
+    else. Where there are several data sets, it is cut from each by itself.
 
     Args:
         manifest: all samples.
@@ -36,6 +36,8 @@ def with_validation(manifest: Manifest, validation: Validation, *, group: str | 
     Raises:
         DataFault: there are too few samples or groups, or no group column.
     """
+    if manifest.sets:
+        return _of_each_set(manifest, validation, group=group, seed=seed)
     if "train" not in manifest.splits:
         return manifest
     group = group or manifest.group
@@ -62,6 +64,23 @@ def with_validation(manifest: Manifest, validation: Validation, *, group: str | 
         return manifest
     inner = replace(validation, folds=None, fraction=validation.inner)
     return _hold_out(manifest, ("train",), "val", inner, group, seed)
+
+
+def _of_each_set(manifest: Manifest, validation: Validation, *, group: str | None, seed: int) -> Manifest:
+    """`with_validation` of each of several data sets by itself."""
+    places = manifest.set_places()
+    splits = np.empty(len(manifest), object)
+    notes: list[str] = []
+    for place, one in enumerate(manifest.sets):
+        rows = np.flatnonzero(places == place)
+        alone = replace(manifest.take(rows), sets=(), notes=())
+        try:
+            cut = with_validation(alone, validation, group=group, seed=seed)
+        except DataFault as error:
+            raise DataFault(f"the set {one.name}: {error}", code=error.code) from error
+        splits[rows] = cut.values("split").to_pylist()
+        notes += [f"{one.name}: {note}" for note in cut.notes]
+    return manifest.with_split(pa.array(splits, pa.string())).with_notes(*notes)
 
 
 def _hold_out(

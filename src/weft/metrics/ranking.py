@@ -6,7 +6,7 @@ scikit-learn's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -50,6 +50,26 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
             hits = len(found) - np.searchsorted(found, found)
             precision[column] = (hits / (len(ordered) - np.searchsorted(ordered, found))).mean()
     return precision
+
+
+def of_known(
+    figure: Callable[[np.ndarray, np.ndarray], np.ndarray], scores: np.ndarray, truth: np.ndarray, known: np.ndarray
+) -> np.ndarray:
+    """A figure of each class over those samples in which it is known.
+
+    Args:
+        figure: of (n, K) scores and truth, (K,).
+        scores: (n, K).
+        truth: (n, K) bool.
+        known: (n, K) bool.
+
+    Returns:
+        (K,).
+    """
+    if known.all():
+        return figure(scores, truth)
+    each = [figure(scores[rows, k : k + 1], truth[rows, k : k + 1])[0] for k, rows in enumerate(known.T)]
+    return np.array(each)
 
 
 def _with_positives(scores: np.ndarray, truth: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from weft.boxes import AREA, CLASS, COUNTED, IGNORED, NUM_COLUMNS, NUM_CORNERS, PADDING
+from weft.boxes import AREA, CLASS, COUNTED, CROWD, IGNORED, NUM_COLUMNS, NUM_CORNERS, PADDING
 from weft.data.decode import read_label
 from weft.errors import DataFault
 from weft.modalities.base import BadCell, Facts, Field, Geometry, Resolve
@@ -37,6 +37,9 @@ class Boxes(Field):
 
     Where a sample is cropped or turned, a box becomes the box around its corners and is cut off at the border. What is
     left of a box that then shows less than `visible` of itself is ignored, and one of which nothing is left is dropped.
+
+    Among several data sets, a class that a sample's set did not annotate is a crowd over the whole of its image: what
+    is found there is neither right nor wrong.
 
     Args:
         classes: names of the classes, in the order of their numbers; by default those that the data format declares,
@@ -75,6 +78,12 @@ class Boxes(Field):
         self.facts = {**facts, "classes": list(self.classes)} if self.classes else dict(facts)
         self._form: BoxForm = facts.get("boxes", "xyxy") if boxes is None else boxes
         self._fractions = (facts.get("units", "pixels") if units is None else units) == "fractions"
+        self._border = facts.get("ignore", 0)
+        self._join = facts.get("join")
+        if self._join is not None and len(self._join) != len(self.classes):
+            raise ValueError(f"there are {len(self.classes)} classes, and the set has {len(self._join)}")
+        annotated = facts.get("annotated", ())
+        self._unknown = [number for number, name in enumerate(facts.get("joined", ())) if name not in annotated]
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         # names that are numbers are looked up as they are; only words can be meant by their place
         self._by_place = not any(name.isdecimal() for name in self.classes)
@@ -90,7 +99,7 @@ class Boxes(Field):
         if isinstance(cell, str) and not cell.lstrip().startswith(("[", "{")):
             found = resolve(cell)
         if isinstance(found, Path) or (isinstance(found, np.ndarray) and found.dtype.kind in "ui"):
-            return self._of_instances(read_label(found))
+            return self._of_all_sets(self._of_instances(read_label(found)))
         entries = entries_of(found, self._form)
         if not self.classes:
             return np.array([self._named(entry) for entry in entries], np.str_)
@@ -99,7 +108,7 @@ class Boxes(Field):
                 "box-units", f"the boxes, such as {entries[0].given}, seem to be fractions: say `units: fractions`"
             )
         rows = [(*entry.corners, self._number(entry), entry.ignored, entry.area) for entry in entries]
-        return np.array(rows, np.float32).reshape(-1, NUM_COLUMNS)
+        return self._of_all_sets(np.array(rows, np.float32).reshape(-1, NUM_COLUMNS))
 
     def placed(self, value: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """(n, 7) in pixels with every area known, of boxes beside images of `size` (H, W).
@@ -107,8 +116,15 @@ class Boxes(Field):
         Raises:
             BadCell: a box that lies outside its image by half or more.
         """
-        if not len(value) or value.dtype.kind == "U":
+        if value.dtype.kind == "U":
             return value
+        whole = (0, 0, size[1], size[0])
+        rows = [(*whole, number, CROWD, size[0] * size[1]) for number in self._unknown]
+        unknown = np.array(rows, np.float32).reshape(-1, NUM_COLUMNS)
+        return np.concatenate([self._in_pixels(value, size), unknown]) if len(value) else unknown
+
+    def _in_pixels(self, value: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """(n, 7) of at least one box, in pixels and with its area."""
         extent = np.array([size[1], size[0]] * 2, np.float32)
         corners = value[:, :NUM_CORNERS]
         if self._fractions:
@@ -190,13 +206,21 @@ class Boxes(Field):
             "mend the cell",
         )
 
+    def _of_all_sets(self, rows: np.ndarray) -> np.ndarray:
+        """(m, 7) with the class numbers of all data sets, without what has none, from (n, 7) with those of one set."""
+        if self._join is None:
+            return rows
+        numbers = np.array(self._join, np.float32)[rows[:, CLASS].astype(np.int64)]
+        rows = np.column_stack([rows[:, :CLASS], numbers, rows[:, CLASS + 1 :]])
+        return rows[numbers >= 0]
+
     def _of_instances(self, instances: np.ndarray) -> np.ndarray:
         """(n, 7) the boxes around the pixels of every value but 0, in the order of the values."""
         if len(self.classes) != 1:
             raise BadCell("box-class", "a map of instances has objects of one class; name it in `classes`")
         rows = []
         for number in np.unique(instances):
-            if number:
+            if number and number != self._border:
                 pixels = instances == number
                 columns, lines = np.flatnonzero(pixels.any(0)), np.flatnonzero(pixels.any(1))
                 corners = (columns[0], lines[0], columns[-1] + 1, lines[-1] + 1)

@@ -18,13 +18,18 @@ from weft.types import Answer
 
 #: Between the labels of a cell that holds several.
 SEPARATOR = "|"
+#: Before a label of which it is not known whether the sample has it: neither yes nor no.
+UNKNOWN = "?"
 
 
 class ClassLabel(Field):
-    """Class names, or the values that stand for them. Several are a list or `a|b`; none of them is an empty list.
+    """Class names, or the values that stand for them. Several are a list or `a|b`; none of them is an empty list; of a
+    label as in `a|?b` it is not known whether it is there.
 
     The table of classes comes from the options, else from the data format, else from the training split, sorted; it is
     kept in the run. A whole number that is not itself in the table of names is taken as a place in it, from 0.
+
+    Of several labels in a data set among others, those that the set did not annotate are not known.
 
     Args:
         classes: the names of the classes, in the order of their numbers.
@@ -48,18 +53,26 @@ class ClassLabel(Field):
         if len(self._numbers) < len(self.classes):
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
             raise ValueError(f"class {twice!r} is named twice; every class needs its own name")
+        self._annotated: list[str] | None = facts.get("annotated")
+        self._joined = tuple(facts.get("joined", ()))
+        self._join = facts.get("join", range(len(self.classes)))
         # names that are numbers are looked up as they are; only words can be meant by their place
         self._by_place = not any(_is_whole(name) for name in self.classes)
         if self.classes:
             self._refuse_one_class(self.classes)
 
     def read(self, cell: Any, resolve: Resolve) -> np.ndarray:
-        """() int64 class number, or (K,) float32 of 0 and 1 for several; names while the table is unknown.
+        """() int64 class number, or (K,) float32 of 0 and 1 for several, NaN where not known; names while the table is
+        unknown.
 
         Raises:
             BadCell: a class that is not in the table, or several where one is allowed.
         """
         names = _split(cell, self.multi_label)
+        unsure: list[int] = []
+        if self.multi_label:
+            unsure = [self._number(name.removeprefix(UNKNOWN)) for name in names if name.startswith(UNKNOWN)]
+            names = [name for name in names if not name.startswith(UNKNOWN)]
         if not self.classes:
             return np.array(names, np.str_)
         numbers = [self._number(name) for name in names]
@@ -67,7 +80,8 @@ class ClassLabel(Field):
             return np.array(numbers[0], np.int64)
         several = np.zeros(len(self.classes), np.float32)
         several[numbers] = 1
-        return several
+        several[unsure] = np.nan
+        return several if self._annotated is None else self._of_all_sets(several, self._annotated)
 
     @property
     def wants_fit(self) -> bool:
@@ -93,8 +107,17 @@ class ClassLabel(Field):
         """The classes that `read` gave."""
         if not self.classes:
             return {str(name) for name in value}
-        numbers = np.flatnonzero(value) if self.multi_label else [int(value)]
+        numbers = np.flatnonzero(value == 1) if self.multi_label else [int(value)]  # NaN: not known
         return {self.classes[number] for number in numbers}
+
+    def _of_all_sets(self, several: np.ndarray, annotated: list[str]) -> np.ndarray:
+        """(K,) labels of the table of several data sets from those of one of them: NaN where it did not annotate."""
+        known = [name in annotated for name in self._joined]
+        result = np.where(known, 0, np.nan).astype(np.float32)
+        for number, own in zip(self._join, several, strict=True):
+            if number >= 0 and own and result[number] != 1:
+                result[number] = own  # 1, or NaN where it is not known; of several own classes one will do
+        return result
 
     def loss_target(self) -> TargetFacts:
         """What a loss is told of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 
 from weft.losses.weighted_sum import Losses, build_loss
 from weft.metrics.calibration import Reliability
-from weft.metrics.confusion import f1, mean_known, precision, recall
-from weft.metrics.ranking import auroc, average_precision
+from weft.metrics.confusion import f1, mean_known, precision, ratio, recall
+from weft.metrics.ranking import auroc, average_precision, of_known
 from weft.metrics.thresholds import best_f1_thresholds
 from weft.modalities.base import Lines
 from weft.registry import Part, Range, get, options_of, register
@@ -34,11 +35,11 @@ NUM_NAMED = 3
 class Classification(Task):
     """A class for every sample, or with `multi_label` a yes or no for every label.
 
-    Figures, over all samples. Macro figures are means over the classes that they can be told of: AUROC needs positives
-    and negatives, average precision and recall positives, precision and F1 positives or predictions (a class that is
-    there and never predicted has 0). accuracy of several labels is the share of single answers that are right,
-    exact_match that of samples whose answers are all right. ECE is the expected calibration error over 15 bins, of the
-    class that is answered, or of every single label.
+    Figures, over all samples; of several labels over those that are known. Macro figures are means over the classes
+    that they can be told of: AUROC needs positives and negatives, average precision and recall positives, precision and
+    F1 positives or predictions (a class that is there and never predicted has 0). accuracy of several labels is the
+    share of single answers that are right, exact_match that of samples whose answers are all right. ECE is the expected
+    calibration error over 15 bins, of the class that is answered, or of every single label.
 
     Args:
         loss: of the logits; by default cross_entropy, or binary_cross_entropy with `multi_label`; a list of losses is
@@ -147,7 +148,7 @@ class Classification(Task):
         scores = prediction.float().cpu().numpy()
         truth = target.cpu().numpy()
         if self.multi_label:
-            return Records(ids=list(ids), rows={"scores": scores, "truth": truth > _HALF})
+            return Records(ids=list(ids), rows={"scores": scores, "truth": truth > _HALF, "known": ~np.isnan(truth)})
         num_classes = len(self.classes)
         confusion = np.bincount(truth * num_classes + scores.argmax(1), minlength=num_classes**2)
         return Records(
@@ -159,16 +160,17 @@ class Classification(Task):
     def figures(self, records: Records) -> dict[str, float]:
         """accuracy, macro figures and their parts per class; what they mean is in the class's description."""
         scores = records.rows["scores"]
-        truth, answers = self._truth(records), self._answers(scores)
+        truth, known = self._truth(records), self._known(records)
+        answers = self._answers(scores) & known
         right, predicted, actual = (truth & answers).sum(0), answers.sum(0), truth.sum(0)
         per_class = {
             "precision": precision(right, predicted, actual),
             "recall": recall(right, actual),
             "F1": f1(right, predicted, actual),
-            "AUROC": auroc(scores, truth),
-            "average_precision": average_precision(scores, truth),
+            "AUROC": of_known(auroc, scores, truth, known),
+            "average_precision": of_known(average_precision, scores, truth, known),
         }
-        figures = self._accuracies(truth, answers, per_class["recall"])
+        figures = self._accuracies(truth, answers, known, per_class["recall"])
         figures["ECE"] = self.reliability(records).error
         figures.update({f"{figure}_macro": mean_known(values) for figure, values in per_class.items()})
         for figure, values in per_class.items():
@@ -179,27 +181,30 @@ class Classification(Task):
         """With `thresholds: tuned`, the threshold of the largest F1 for each label."""
         if self._tuned and len(records):
             scores, truth = records.rows["scores"], records.rows["truth"]
-            best = best_f1_thresholds(scores, truth, otherwise=_HALF)
+            cut = partial(best_f1_thresholds, otherwise=_HALF)
+            best = of_known(cut, scores, truth, self._known(records)).astype(np.float32)
             self.get_buffer("thresholds").copy_(torch.from_numpy(best))
 
     def reliability(self, records: Records) -> Reliability:
         """Of the class that is answered, or of every label of every sample."""
         scores, truth = records.rows["scores"], records.rows["truth"]
         if self.multi_label:
-            return Reliability.of(scores, truth)
+            known = self._known(records)
+            return Reliability.of(scores[known], truth[known])
         return Reliability.of(scores.max(1, initial=0), scores.argmax(1) == truth)
 
     def badness(self, records: Records) -> np.ndarray:
         """(n,) how improbable the truth was held to be: 1 − its probability, or the mean distance over the labels."""
         scores = records.rows["scores"]
         if self.multi_label:
-            return np.abs(scores - self._truth(records)).mean(1)
+            known = self._known(records)
+            return np.nan_to_num(ratio(np.where(known, np.abs(scores - self._truth(records)), 0).sum(1), known.sum(1)))
         return 1 - scores[np.arange(len(scores)), records.rows["truth"]]
 
     def right(self, records: Records) -> np.ndarray:
         """(n,) bool: the class is right, or all labels are."""
         answers = self._answers(records.rows["scores"])
-        return (answers == self._truth(records)).all(1)
+        return ((answers == self._truth(records)) | ~self._known(records)).all(1)
 
     def classes_of(self, records: Records) -> dict[str, np.ndarray]:
         """{class: (n,) bool}: the samples that have it."""
@@ -235,7 +240,7 @@ class Classification(Task):
 
     def draw_truth(self, target: np.ndarray, background: Image.Image) -> Image.Image:
         """The names written below the image."""
-        numbers = np.flatnonzero(target) if self.multi_label else [int(target)]
+        numbers = np.flatnonzero(target == 1) if self.multi_label else [int(target)]
         return caption(background, [self.classes[number] for number in numbers] or ["none"])
 
     def _said(self, prediction: np.ndarray) -> list[str]:
@@ -246,17 +251,24 @@ class Classification(Task):
         truth = records.rows["truth"]
         return truth if self.multi_label else truth[:, None] == np.arange(len(self.classes))
 
+    def _known(self, records: Records) -> np.ndarray:
+        """(n, K) bool: which labels somebody looked for."""
+        known = records.rows.get("known")
+        return np.ones((len(records), len(self.classes)), bool) if known is None else known
+
     def _answers(self, scores: np.ndarray) -> np.ndarray:
         """(n, K) bool."""
         if self.multi_label:
             return scores >= self.get_buffer("thresholds").cpu().numpy()
         return scores.argmax(1)[:, None] == np.arange(len(self.classes))
 
-    def _accuracies(self, truth: np.ndarray, answers: np.ndarray, recalls: np.ndarray) -> dict[str, float]:
+    def _accuracies(
+        self, truth: np.ndarray, answers: np.ndarray, known: np.ndarray, recalls: np.ndarray
+    ) -> dict[str, float]:
         if self.multi_label:
             return {
-                "accuracy": mean_known((truth == answers).astype(np.float64)),
-                "exact_match": mean_known((truth == answers).all(1).astype(np.float64)),
+                "accuracy": mean_known((truth == answers)[known].astype(np.float64)),
+                "exact_match": mean_known(((truth == answers) | ~known).all(1).astype(np.float64)),
             }
         return {
             "accuracy": mean_known((truth & answers).any(1).astype(np.float64)),

@@ -70,6 +70,7 @@ class LabelMap(Field):
         )
         if self._table is not None and self.classes:
             _check_remap(self._table, len(self.classes))
+        self._joined = _join_table(facts, len(self.classes), self.ignore)
 
     def read(self, cell: Any, resolve: Resolve) -> np.ndarray:
         """(H, W) class numbers with `ignore` where there is no label; stored values while the classes are not known.
@@ -81,7 +82,8 @@ class LabelMap(Field):
         stored = read_label(source, colours=self._colours)
         if not self.classes:
             return stored
-        return self._numbers(stored, str(cell))
+        numbers = self._numbers(stored, str(cell))
+        return numbers if self._joined is None else self._joined[numbers]
 
     @property
     def wants_fit(self) -> bool:
@@ -197,6 +199,20 @@ def _check_remap(table: Mapping[int, int], num_classes: int) -> None:
     if outside:
         raw, number = next(iter(outside.items()))
         raise ValueError(f"remap sends {raw} to {number}, and there are {num_classes} classes, 0 to {num_classes - 1}")
+
+
+def _join_table(facts: Facts, num_classes: int, ignore: int) -> np.ndarray | None:
+    """(ignore + 1,) the number in the table of several data sets of each number in a set's own; None: of one set."""
+    if "join" not in facts:
+        return None
+    if len(facts["join"]) != num_classes:
+        raise ValueError(f"there are {num_classes} classes, and the set has {len(facts['join'])}; name them in the set")
+    small = len(facts["joined"]) <= COMMON_IGNORE
+    unknown = COMMON_IGNORE if small else int(np.iinfo(np.int16).max)
+    table = np.full(ignore + 1, unknown, np.uint8 if small else np.int16)
+    numbers = np.array(facts["join"])
+    table[:num_classes] = np.where(numbers < 0, unknown, numbers)
+    return table
 
 
 def _colour_table(
