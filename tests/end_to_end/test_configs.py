@@ -101,6 +101,20 @@ def write_houses(root: Path) -> None:
     (root / "train.csv").write_text("\n".join(rows))
 
 
+def write_pennfudan(root: Path) -> None:
+    """Eight pictures of two people each, but for one of nobody."""
+    generator = np.random.default_rng(0)
+    for folder in ("PNGImages", "PedMasks"):
+        (root / folder).mkdir(parents=True)
+    for number in range(8):
+        image = generator.integers(0, 255, (64, 96, 3), dtype=np.uint8)
+        instances = np.zeros((64, 96), np.uint8)
+        if number:
+            instances[10:50, 4 * number : 4 * number + 20], instances[20:60, 60:80] = 1, 2
+        Image.fromarray(image).save(root / "PNGImages" / f"FudanPed{number:05}.jpg")
+        Image.fromarray(instances).save(root / "PedMasks" / f"FudanPed{number:05}_mask.png")
+
+
 #: What writes a small data set of a format, and the changes that make an experiment of it small.
 WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nyuv2": (write_questions, ["data.size=[96, 128]", "data.validation.fraction=0.3"]),
@@ -108,6 +122,7 @@ WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "mvsa": (write_mvsa, ["data.size=[64, 64]"]),
     "table": (write_houses, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "chestxray14": (write_chestxray14, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
+    "folder": (write_pennfudan, ["data.size=[64, 96]", "data.validation.fraction=0.3"]),
     "digits": (write_digits, ["data.limit=16", "train.batch_size=8"]),  # 28 pixels leave one to a BatchNorm of one row
 }
 
