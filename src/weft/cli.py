@@ -127,21 +127,35 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--resume", metavar="auto|RUN", help="Go on with a run; auto: the newest of this experiment, or a new one."
 )
+@click.option("--task", "tasks", multiple=True, metavar="TASK", help="Only this task; may be given again.")
+@click.option("--apart", is_flag=True, help="A network for every task by itself, each with the whole budget.")
 @_QUIET
-def train(file: Path, overrides: tuple[str, ...], resume: str | None, quiet: bool) -> None:
-    """Train an experiment; prints the run folder.
+def train(
+    file: Path, overrides: tuple[str, ...], resume: str | None, tasks: tuple[str, ...], apart: bool, quiet: bool
+) -> None:
+    """Train an experiment; prints the run folder, or those of the tasks.
 
     \b
     Examples:
       weft train configs/nyuv2_rgbd.yaml data.root=data/nyuv2
       weft train my.yaml train.epochs=5 "data.size=[240, 320]"
       weft train my.yaml --resume auto
+      weft train my.yaml --apart             # what a joint network is measured against
     """
     from weft.config import load_experiment
 
     experiment = load_experiment(file, overrides)
+    from weft.engine import apart as alone
     from weft.engine import train as training
 
+    if apart:
+        if resume not in (None, "auto"):
+            raise click.UsageError("with --apart there is a run for every task; give --resume auto")
+        runs = alone.train_apart(experiment, tasks=tasks, go_on=resume == "auto", progress=not quiet)
+        click.echo("\n".join(map(str, runs.values())))
+        return
+    if tasks:
+        experiment = alone.only(experiment, tasks)
     run = training.train(experiment, resume=resume, progress=not quiet)
     click.echo(f"{run}\nNext: weft evaluate {run}" if not quiet else str(run))
 

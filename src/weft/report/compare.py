@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from weft.errors import WeftError
 from weft.report import numbers
+from weft.report import together as joining
 from weft.report.bootstrap import Scored
 from weft.report.folds import HEADINGS, TaskTests, told
 from weft.report.overview import words
@@ -22,6 +23,7 @@ from weft.report.run import Evaluation, Run, read_run
 from weft.report.standings import MAX_TOLD, sentences, standings_of
 from weft.report.svg import Series, line_chart
 from weft.report.tables import Cell, text_table, write_csv
+from weft.report.together import Together, together
 from weft.report.training import figure_columns, values
 
 LoadTasks = Callable[[Path], Mapping[str, Scored]]
@@ -71,6 +73,7 @@ def write_comparison(
     rare = {name: rare_classes(name, read, evaluations) for name in names}
     tasks = [task_rows(name, evaluations, scored, rare=rare[name].names) for name in names]
     settings = differing_settings(read)
+    joint = together(evaluations, scored)
     tested = told(tests, next(iter(evaluations.values())))
     page = write_whole(
         out,
@@ -84,7 +87,10 @@ def write_comparison(
                 "costs": _costs(read, evaluations),
                 "settings": settings,
                 "tasks": tasks,
-                "sentences": sentences(tasks, labels(read)),
+                "sentences": [*joining.sentences(joint, labels(read)), *sentences(tasks, labels(read))],
+                "joint": joint,
+                "gain": joining.amount,
+                "gain_span": joining.span,
                 "rare": rare,
                 "standings": {task.name: standings_of(task) for task in tasks},
                 "tests": tested,
@@ -95,10 +101,11 @@ def write_comparison(
             },
         ),
     )
-    text = _text(read, tasks)
+    text = _text(read, tasks, joint)
     if tested:
         text += "\n\n" + text_table(HEADINGS, tested, num_left=3)
-    return Comparison(page, _write_tables(out, read, tasks, settings), text)
+    tables = _write_tables(out, read, tasks, settings)
+    return Comparison(page, (*tables, *joining.write_table(out, joint)), text)
 
 
 def labels(runs: Mapping[str, Run]) -> dict[str, str]:
@@ -212,16 +219,17 @@ def _write_tables(
     return figures, write_csv(out.with_name(f"{out.stem}-settings.csv"), ["setting", *runs], lines)
 
 
-def _text(runs: Mapping[str, Run], tasks: Sequence[TaskRows]) -> str:
+def _text(runs: Mapping[str, Run], tasks: Sequence[TaskRows], joint: Sequence[Together]) -> str:
     """The main figures by task and subset, and those of rare classes, for a terminal: a column for each of few runs; of
-    many runs a line for each, and of their rare classes the mean.
+    many runs a line for each, and of their rare classes the mean. Then what joining tasks gained.
     """
     few = len(runs) <= MAX_TOLD
     rows = [task.main_row for task in tasks]
     rows += [row for task in tasks for row in (*task.subsets, *(task.rare if few else task.rare[:1]))]
     table = _columns(runs, rows) if few else _lines(rows)
     names = [f"{letter}  {name}  {runs[letter].folder}" for letter, name in labels(runs).items()]
-    return "\n".join([*names, "", table])
+    said = joining.sentences(joint, labels(runs))
+    return "\n".join([*names, "", table, *(["", *said] if said else [])])
 
 
 def _columns(runs: Mapping[str, Run], rows: Sequence[Row]) -> str:

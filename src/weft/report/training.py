@@ -42,6 +42,7 @@ def training(run: Run) -> Training:
     if "lr" in columns:
         curves.append(_learning_rate(run, marks))
     curves += _weights(run, [column for column in columns if column.startswith("weight/")], marks)
+    curves += _conflict(run, [column for column in columns if column.startswith("cosine/")], marks)
     return Training(tuple(curve for curve in curves if curve.chart), _best(run))
 
 
@@ -133,6 +134,21 @@ def _weights(run: Run, columns: Sequence[str], marks: Sequence[Mark]) -> list[Cu
         series, label="Weights of the tasks by epoch", x_label="epoch", y_label="weight", marks=marks, logarithmic=True
     )
     return [_curve("Task weights", series, chart)]
+
+
+def _conflict(run: Run, columns: Sequence[str], marks: Sequence[Mark]) -> list[Curve]:
+    """How far the gradients of the tasks point apart, a line for each two of them."""
+    series = [
+        Series(" and ".join(column.split("/")[1:]), points, index)
+        for index, column in enumerate(columns)
+        if (points := values(run, column, "train"))
+    ]
+    if not series:
+        return []
+    chart = line_chart(
+        series, label="Cosine between the tasks' gradients by epoch", x_label="epoch", y_label="cosine", marks=marks
+    )
+    return [_curve("Gradients of the tasks: cosine, below 0 they conflict", series, chart)]
 
 
 def _best_of(run: Run) -> Mapping[str, object]:
