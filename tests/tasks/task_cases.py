@@ -15,6 +15,8 @@ from weft.tasks.class_label import ClassLabel
 from weft.tasks.classification import Classification
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.detection import Detection
+from weft.tasks.edge_map import EdgeMap
+from weft.tasks.edges import Edges
 from weft.tasks.label_map import LabelMap
 from weft.tasks.location import Location
 from weft.tasks.numbers import Numbers
@@ -130,6 +132,15 @@ def _found(objects: Tensor) -> Tensor:
     return torch.cat([objects[..., :4] * score, score, objects[..., 4:5] * score], -1)
 
 
+def _edges() -> Tensor:
+    codes = torch.zeros(ROWS, *SIZE, dtype=torch.uint8)
+    for row in range(ROWS):
+        codes[row, :, 10 + 5 * row] = 1
+        codes[row, 12 + row, 30:] = 1
+    codes[:, :3, :20] = 255
+    return codes
+
+
 _FACTS = {"mean": 3.0, "std": 1.2, "low": 0.9, "high": 5.5}
 _VIEWS = {"fused": SPEC}
 
@@ -205,6 +216,13 @@ CASES = {
         _values,
         lambda target: target,
         {"MAE": 0, "delta_1.25": 1},
+    ),
+    "edges": Case(
+        "edges",
+        lambda: Edges(_VIEWS, EdgeMap({}, width=2), decoder=DECODER, tolerance=0.03),
+        _edges,
+        lambda target: (target == 1).float()[:, None],
+        {"ODS": 1, "OIS": 1, "AP": 1, "F": 1},
     ),
     "regression": Case(
         "regression",
