@@ -17,6 +17,7 @@ from torchvision.models.detection.fcos import FCOS, FCOSHead
 from weft.metrics.box_matching import LEFT_OUT, RIGHT, WRONG, match
 from weft.metrics.detection import Ranked, best_threshold, coco_average_precision, voc_average_precision
 from weft.tasks.boxes import Boxes
+from weft.tasks.coco_results import image_id
 from weft.tasks.detection import Detection
 from weft.tasks.detection_head import places_of
 from weft.tasks.detection_loss import detection_loss
@@ -101,15 +102,16 @@ def task(**options: Any) -> Detection:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_written_results_load_and_score_to_our_own_figures(library: str, seed: int, tmp_path: Path) -> None:
     answers, truth = world(seed)
-    ids = list(range(1, len(answers) + 1))
+    names = [f"picture {number}" for number in range(len(answers))]
+    ids = [image_id(name) for name in names]
     detection = task()
-    for number, rows in zip(ids, answers, strict=True):
-        detection.write(rows.clip(0, 400), str(number), (400, 400), tmp_path, working_size=(400, 400))
+    for name, rows in zip(names, answers, strict=True):
+        detection.write(rows.clip(0, 400), name, (400, 400), tmp_path, working_size=(400, 400))
     stats, per_class = scored(library, dataset(truth, ids), str(tmp_path / "detections.json"))
-    records = detection.records(torch.from_numpy(answers.clip(0, 400)), torch.from_numpy(truth), list(map(str, ids)))
+    records = detection.records(torch.from_numpy(answers.clip(0, 400)), torch.from_numpy(truth), names)
     figures = detection.figures(records)
-    names = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
-    assert [figures[name] for name in names] == pytest.approx(stats[:6].tolist(), abs=1e-6)
+    totals = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+    assert [figures[name] for name in totals] == pytest.approx(stats[:6].tolist(), abs=1e-6)
     assert 0.1 < figures["AP"] < 0.9
     by_class = np.nanmean(per_class[:, :, 0], 0)
     assert [figures[f"AP/{number}"] for number in range(NUM_CLASSES)] == pytest.approx(by_class.tolist(), abs=1e-6)
@@ -130,7 +132,7 @@ def test_average_precision_is_that_of_faster_coco_eval_for_every_threshold_class
     np.testing.assert_allclose(mine, theirs.transpose(1, 2, 0), atol=1e-6)
 
 
-def test_the_results_of_samples_that_are_not_numbered_keep_their_names(tmp_path: Path) -> None:
+def test_samples_without_a_number_get_one_and_are_listed_with_their_names(tmp_path: Path) -> None:
     detection = task(threshold=0.5)
     detection.write(np.zeros((40, 6)), "a/b", (10, 10), tmp_path, working_size=(10, 10))
     assert json.loads((tmp_path / "detections.json").read_text()) == []
@@ -138,8 +140,13 @@ def test_the_results_of_samples_that_are_not_numbered_keep_their_names(tmp_path:
     for sample in ("a/b", "7"):
         detection.write(row, sample, (20, 30), tmp_path, working_size=(10, 10))
     entry = {"category_id": 3, "bbox": [3.0, 4.0, 6.0, 6.0], "score": 0.5}
-    expected = [{"image_id": "a/b", **entry}, {"image_id": 7, **entry}]
+    number = image_id("a/b")
+    assert number != image_id("a/c")
+    assert 0 < number < 2**48
+    expected = [{"image_id": number, **entry}, {"image_id": 7, **entry}]
     assert json.loads((tmp_path / "detections.json").read_text()) == expected
+    named = json.loads((tmp_path / "images.json").read_text())
+    assert named == [{"id": number, "sample": "a/b"}] * 2 + [{"id": 7, "sample": "7"}]
     assert json.loads((tmp_path / "categories.json").read_text())["categories"][2] == {"id": 3, "name": "2"}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,13 @@ _END = b"\n]\n"
 _EMPTY = b"[" + _END
 
 
-def image_id(sample: str) -> int | str:
-    """The id of an image: a number where the sample's id is one, as COCO's are, else the id itself."""
-    return int(sample) if sample.isdecimal() else sample
+def image_id(sample: str) -> int:
+    """The id of an image, a number as the official tools want it: the sample's own id where that is one, as COCO's are,
+    else 48 bits of its hash, the same in every run.
+    """
+    if sample.isdecimal():
+        return int(sample)
+    return int.from_bytes(hashlib.blake2b(sample.encode(), digest_size=6).digest())
 
 
 def detections(boxes: np.ndarray, sample: str, category_ids: Sequence[int]) -> list[dict[str, object]]:
@@ -39,7 +44,7 @@ def detections(boxes: np.ndarray, sample: str, category_ids: Sequence[int]) -> l
     ]
 
 
-def add_detections(path: Path, entries: Sequence[dict[str, object]]) -> None:
+def add_entries(path: Path, entries: Sequence[Mapping[str, object]]) -> None:
     """Append entries to a list in a file, which is begun where it is not there yet, also by no entries."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():

@@ -23,7 +23,7 @@ from weft.registry import Range, register
 from weft.tasks.base import Task
 from weft.tasks.box_pictures import answered, errors, objects
 from weft.tasks.boxes import Boxes
-from weft.tasks.coco_results import add_detections, detections
+from weft.tasks.coco_results import add_entries, detections, image_id
 from weft.tasks.colours import palette
 from weft.tasks.detection_head import PyramidHead, boxes_of
 from weft.tasks.detection_loss import count_of, detection_loss
@@ -74,7 +74,7 @@ class Detection(Task):
         **dict.fromkeys(("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "VOC_AP"), True),
         "count_error": False,
     }
-    tables: ClassVar[tuple[str, ...]] = ("detections.json", "categories.json")
+    tables: ClassVar[tuple[str, ...]] = ("detections.json", "images.json", "categories.json")
     field: Boxes
 
     def __init__(
@@ -223,7 +223,8 @@ class Detection(Task):
     def write(
         self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
     ) -> None:
-        """Entries in `detections.json`, COCO's results, in pixels of the sample's own image; `categories.json` once.
+        """Entries in `detections.json`, COCO's results, in pixels of the sample's own image; in `images.json` which
+        number is which sample; `categories.json` once.
 
         Args:
             prediction: (N, 6).
@@ -237,7 +238,8 @@ class Detection(Task):
         scale = extent / np.array([working_size[1], working_size[0]] * 2)
         rows[:, LEFT : LEFT + NUM_CORNERS] = (rows[:, :NUM_CORNERS] * scale).clip(0, extent)
         ids = list(self.field.facts.get("category_ids", range(1, len(self.classes) + 1)))
-        add_detections(folder / "detections.json", detections(rows, sample, ids))
+        add_entries(folder / "detections.json", detections(rows, sample, ids))
+        add_entries(folder / "images.json", [{"id": image_id(sample), "sample": sample}])
         categories = [{"id": number, "name": name} for number, name in zip(ids, self.classes, strict=True)]
         write_sidecar(folder / "categories.json", {"categories": categories, "threshold": self.least})
 
