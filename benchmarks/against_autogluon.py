@@ -46,6 +46,7 @@ def weft_command(config: str, arguments: argparse.Namespace, folder: Path) -> li
     changes = [
         f"data.root={arguments.mvsa}",
         f"train.output={folder}",
+        f"train.features={{where: disk, folder: {folder}/features}}",
         "modalities.text.encoder.name=null",
         f"modalities.text.encoder.weights={arguments.text}",
         "modalities.image.encoder.pretrained=false",
@@ -103,7 +104,6 @@ def train_with_autogluon(root: Path, text: Path, image: Path, folder: Path, seco
             "model.hf_text.max_text_len": 128,
         },
     )
-    print(f"at the end, of the averaged checkpoints: {predictor.evaluate(part('val'))}")
 
 
 def best_by(curve: Curve, seconds: float) -> float | None:
