@@ -12,8 +12,9 @@ from tests.report.fake_run import MAIN, TASKS, make_run
 from tests.report.test_report import parsed, text_of
 from weft.report import write_comparison
 from weft.report.bootstrap import Scored
-from weft.report.run import Evaluation, read_evaluation
+from weft.report.run import Evaluation, read_evaluation, read_run
 from weft.report.together import Together, sentences, together
+from weft.report.training import training
 
 
 def load(_: Path) -> Mapping[str, Scored]:
@@ -113,3 +114,18 @@ def test_the_page_the_terminal_and_a_table_tell_it(runs: dict[str, Path], tmp_pa
     assert float(rows[2]["relative_gain"]) == pytest.approx(
         (float(rows[0]["relative_gain"]) + float(rows[1]["relative_gain"])) / 2
     )
+
+
+def test_the_report_draws_how_far_gradients_point_apart(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", num_samples=4, evaluated=False)
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["cosine/rooms/scene"] = "-0.25" if row["split"] == "train" else ""
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    curve = training(read_run(folder)).curves[-1]
+    assert curve.title == "Gradients of the tasks: cosine, below 0 they conflict"
+    assert [name for name, _, _ in curve.legend] == ["rooms and scene"]
