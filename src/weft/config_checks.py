@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from weft.registry import Part
@@ -34,6 +35,7 @@ def cross_check(values: Values, schema: Schema) -> Iterator[Finding]:
     yield from _check_geometry(data)
     yield from _check_alone(values.get("modalities", {}), data)
     yield from _check_validation(data)
+    yield from _check_rare(data, values.get("tasks", {}))
     yield from _check_best(values, schema)
     yield from _check_features(values.get("train", {}).get("features", {}))
 
@@ -214,6 +216,21 @@ def _check_validation(data: Values) -> Iterator[Finding]:
         yield (*path, "by"), "stratified was given, and stratify names no column; give the column of the classes"
     if validation.get("by") == "group" and "group" in data and data["group"] is None:
         yield (*path, "by"), "group was given, and data.group names no column; give data.group"
+
+
+def _check_rare(data: Values, tasks: Values) -> Iterator[Finding]:
+    """Rules for rare classes go by a task's classes."""
+    sampling, pasting = data.get("sampling"), data.get("augment", {}).get("copy_paste", {})
+    asked: dict[tuple[str, ...], Any] = {("data", "augment", "copy_paste", "task"): pasting.get("task")}
+    if isinstance(sampling, Part):
+        asked["data", "sampling", "task"] = sampling.options.get("task")
+    for path, task in asked.items():
+        if task is not None and tasks and task not in tasks:
+            near = get_close_matches(task, tasks, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(tasks)}"
+            yield path, f"there is no task {task!r}; {hint}"
+    if "task" in pasting and pasting["task"] is None and pasting.get("classes", "rare") != "rare":
+        yield ("data", "augment", "copy_paste", "classes"), "given without a task; give the task whose masks hold them"
 
 
 def _check_best(values: Values, schema: Schema) -> Iterator[Finding]:

@@ -14,6 +14,27 @@ Count = Annotated[int, Range(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
+class CopyPaste:
+    """Objects of some classes, cut out of another training sample and put over this one, in everything it shows.
+
+    The other sample moves by a geometry of its own. Values are pasted as they are, depths among them, with hard edges.
+
+    Reference: Ghiasi et al., CVPR 2021, arXiv:2012.07177.
+
+    Args:
+        task: whose masks say where objects are; by default nothing is pasted.
+        classes: names of the classes, or rare: the third of them that has the fewest pixels in the training split.
+        probability: of pasting something into a training sample that has a mask.
+        min_pixels: a sample gives a class of which its mask has at least so many pixels, in the file.
+    """
+
+    task: str | None = None
+    classes: Literal["rare"] | tuple[str, ...] = "rare"
+    probability: Fraction = 0.5
+    min_pixels: Count = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Augment:
     """The joint geometry of a training sample, drawn once and applied by kind to all that is in it.
 
@@ -22,12 +43,14 @@ class Augment:
         scale: range of the random zoom, [low, high].
         rotate: largest angle in degrees, either way.
         crop: [height, width] of the training crop; by default the size of the data.
+        copy_paste: objects of other samples put over this one.
     """
 
     flip: Fraction = 0.0
     scale: tuple[Positive, Positive] | None = None
     rotate: Annotated[float, Range(0, 180)] = 0.0
     crop: tuple[Count, Count] | None = None
+    copy_paste: CopyPaste = field(default_factory=CopyPaste)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +105,7 @@ class DataConfig:
         format: the data format with its own options beside it (`{format: nyuv2, root: …}`).
         size: [height, width] every sample is brought to; by default samples keep their own.
         augment: random geometry of the training samples.
+        sampling: how often each training sample comes in an epoch, by the classes it holds; by default once.
         validation: how a validation part is made where the data has none.
         group: column whose equal values belong together (patient, scene): in splits and intervals.
         subgroups: columns by whose values the report breaks results down.
@@ -99,6 +123,7 @@ class DataConfig:
     format: Annotated[Part, "format"]
     size: tuple[Count, Count] | None = None
     augment: Augment = field(default_factory=Augment)
+    sampling: Annotated[Part, "sampling"] | None = None
     validation: Validation = field(default_factory=Validation)
     group: str | None = None
     subgroups: tuple[str, ...] = ()
@@ -110,6 +135,23 @@ class DataConfig:
     workers: Annotated[int, Range(0)] | None = None
     limit: Count | None = None
     neighbours: Annotated[int, Range(0)] = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetConfig:
+    """One of several data sets in one training. The options of its own format stand beside these.
+
+    Args:
+        share: its share of the training samples of an epoch, of the sum of all shares: 3 beside 1 is three quarters.
+            Give it for all sets or for none; then every set gives what it has.
+        rename: other names for its columns, {name in the set: name here}, where two sets call different things alike,
+            or the same thing differently.
+        splits: those of its splits that are used; by default all.
+    """
+
+    share: Positive | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,23 +177,6 @@ class ModalityConfig:
     def source(self, name: str) -> str:
         """The column that its cells stand in; several are joined under its own `name`."""
         return name if self.columns else self.column
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetConfig:
-    """One of several data sets in one training. The options of its own format stand beside these.
-
-    Args:
-        share: its share of the training samples of an epoch, of the sum of all shares: 3 beside 1 is three quarters.
-            Give it for all sets or for none; then every set gives what it has.
-        rename: other names for its columns, {name in the set: name here}, where two sets call different things alike,
-            or the same thing differently.
-        splits: those of its splits that are used; by default all.
-    """
-
-    share: Positive | None = None
-    rename: Mapping[str, str] = field(default_factory=dict)
-    splits: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ PACKAGES = {
     "task": "weft.tasks",
     "loss": "weft.losses",
     "balancing": "weft.balancing",
+    "sampling": "weft.data.sampling",
     "optimizer": "weft.engine.optimizers",
     "schedule": "weft.engine.schedules",
 }

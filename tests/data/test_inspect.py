@@ -103,6 +103,34 @@ def test_whole_data_has_no_fault_and_is_counted(root: Path):
     assert "label: class" in str(found)
 
 
+def test_the_imbalance_is_told_with_what_sampling_makes_of_it(root: Path):
+    for name in NAMES:  # trees in one training sample, of twelve pixels
+        mask = np.zeros((16, 24), np.uint8)
+        mask[8:] = 1
+        mask[:1, :12] = 2 if name == "s0" else 0
+        save(root / "label" / f"{name}.png", mask)
+    replace_cell(root, "s5,train", "s5,val")
+    found = look(root, out=True, sampling={"type": "over", "task": "label"})
+    assert found.ok, found.faults
+    number = found.counts["train"]
+    shares = {name: (split["train"], split["in an epoch"]) for name, split in found.balance("label")}
+    assert shares["tree"][0] == pytest.approx(12 / (number * 16 * 24))
+    # that sample comes as often as there are samples, the others once
+    assert shares["tree"][1] == pytest.approx(number * 12 / ((2 * number - 1) * 16 * 24))
+    assert found.holding("label") == {"sky": number, "road": number, "tree": 1}
+    assert "rarest third: tree" in str(found)
+    assert f"imbalance ratio {number * 16:.3g} (largest to smallest)" in str(found)
+    assert f"an epoch has {2 * number - 1} samples of the {number} of train, each of them 1 to" in str(found)
+    page = (root / "out" / "index.html").read_text()
+    assert "<th>in an epoch" in page
+    assert "effective number" in page
+
+
+def test_a_remedy_that_cannot_be_is_a_fault(root: Path):
+    found = look(root, augment={"copy_paste": {"task": "kind"}})
+    assert any("kind has no masks to cut objects out by; tasks that have: label" in one.message for one in found.faults)
+
+
 def test_a_truncated_an_empty_and_a_false_file_are_found(root: Path):
     for name, content in {"s0": None, "s1": b"", "s2": b"<html>404"}.items():
         path = root / "image" / f"{name}.png"

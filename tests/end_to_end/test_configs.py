@@ -45,13 +45,13 @@ def write_questions(root: Path) -> None:
 
 
 def write_camvid(root: Path) -> None:
-    """Six frames to train on and two for validation, of two drives."""
+    """Six frames to train on and two for validation, of two drives, as large as real ones: rules count pixels."""
     generator = np.random.default_rng(0)
     for split, numbers in {"train": range(6), "val": range(6, 8)}.items():
         for folder in (split, f"{split}annot"):
             (root / folder).mkdir(parents=True)
         for number in numbers:
-            image, label = (generator.integers(0, high, (48, 64, 3), dtype=np.uint8) for high in (255, 12))
+            image, label = (generator.integers(0, high, (240, 320, 3), dtype=np.uint8) for high in (255, 12))
             name = f"drive{number % 2}_{number:04}"
             Image.fromarray(image).save(root / split / f"{name}.jpg")
             Image.fromarray(label[..., 0]).save(root / f"{split}annot" / f"{name}.png")

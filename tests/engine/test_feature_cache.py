@@ -154,8 +154,9 @@ MAPS = {"type": "timm", "name": "mobilenetv3_small_050", "freeze": True}
         ("memory", {"train__precision": "bf16", "data__workers": 2}),
         ("memory", {"modalities__text__encoder": TOKENS, "modalities__image__encoder": MAPS, **TRANSFORMER}),
         ("disk", {"modalities__image__encoder": {**MAPS, "freeze": False}, "data__augment__flip": 0.5}),
+        ("memory", {"data__sampling": {"type": "repeat_factor", "task": "mood", "threshold": 1.0}}),
     ],
-    ids=["vectors", "bf16 and workers", "tokens and maps", "one of them trained"],
+    ids=["vectors", "bf16 and workers", "tokens and maps", "one of them trained", "samples that come again"],
 )
 def test_the_result_is_the_same_to_the_bit(experiment: Make, where: str, changes: dict[str, Any]) -> None:
     without = train(experiment(**changes, train__features__where="none"))

@@ -12,6 +12,7 @@ import numpy as np
 from weft.data import geometry
 from weft.data.cache import Cache
 from weft.data.collate import Sample
+from weft.data.copypaste import Paster
 from weft.data.features import FeatureReader, Given, Wanted
 from weft.data.manifest import Manifest
 from weft.experiment import Augment
@@ -63,21 +64,40 @@ class Source:
 
 @dataclass(frozen=True)
 class Key:
-    """Which sample, and how: `epoch` None is without anything random."""
+    """Which sample, and how.
+
+    Attributes:
+        row: of the manifest.
+        epoch: of training; None is without anything random.
+        repeat: 0, or k where the sample comes for the k-th time again in this epoch.
+    """
 
     row: int
     epoch: int | None = None
+    repeat: int = 0
+
+    def version(self, copies: int = 0) -> str | None:
+        """Which drawing of what is random in the sample: another each time it comes.
+
+        Args:
+            copies: so many drawings come in turn; 0: none comes again.
+        """
+        if self.epoch is None:
+            return None
+        if copies:
+            return str((self.epoch + self.repeat) % copies)
+        return f"{self.epoch}.{self.repeat}" if self.repeat else str(self.epoch)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of the manifest, the cells of the modalities that stay after dropout, the epoch, and the place of its data
-    set.
+    """A row of the manifest, the cells of the modalities that stay after dropout, the key it was asked for by, and the
+    place of its data set.
     """
 
     content: Mapping[str, Any]
     cells: dict[str, Any]
-    epoch: int | None
+    key: Key
     place: int
 
 
@@ -95,6 +115,7 @@ class SampleReader:
         cache: of decoded cells.
         copies: the geometry of a training sample comes again after so many epochs; 0: never.
         features: looks up what frozen encoders gave for a sample.
+        paste: puts objects of other samples over training samples; None: nothing.
     """
 
     manifest: Manifest
@@ -106,6 +127,7 @@ class SampleReader:
     cache: Cache
     copies: int = 0
     features: FeatureReader = field(default_factory=FeatureReader)
+    paste: Paster | None = None
 
     def __getitem__(self, key: Key) -> Sample | Dropped:
         """The sample, read from its files, or why there is none."""
@@ -122,7 +144,8 @@ class SampleReader:
         given = [Given()] * len(rows)
         if stored:
             given = self.features.find([self._wanted(row) for row in rows])
-        return [self._read_row(row, known) for row, known in zip(rows, given, strict=True)]
+        found = [self._read_row(row, known) for row, known in zip(rows, given, strict=True)]
+        return [one for row, sample in zip(rows, found, strict=True) for one in self._pasted(row, sample)]
 
     def of_cells(self, sample: str, cells: Mapping[str, Any]) -> Sample:
         """A sample that is in no manifest, of {modality: file, array, text or row}.
@@ -139,7 +162,7 @@ class SampleReader:
         return Wanted(
             id=str(row.content["id"]),
             cells=row.cells,
-            epoch=row.epoch,
+            version=row.key.version(self.copies),
             resolve=self.manifest.resolver(row.place),
             # what is read as all others has nothing to tell it apart
             keys={name: self.inputs[name].of(row.place).key for name in row.cells if self.inputs[name].sets},
@@ -150,8 +173,9 @@ class SampleReader:
         content = self.manifest.row(key.row)
         cells = {name: content.get(source.column) for name, source in self.inputs.items()}
         present = [name for name, cell in cells.items() if cell is not None]
-        kept = present if key.epoch is None else self._undropped(str(content["id"]), key.epoch, present)
-        return _Row(content, {name: cells[name] for name in kept}, key.epoch, self.manifest.set_of(key.row))
+        version = key.version()
+        kept = present if version is None else self._undropped(str(content["id"]), version, present)
+        return _Row(content, {name: cells[name] for name in kept}, key, self.manifest.set_of(key.row))
 
     def _read_row(self, row: _Row, given: Given) -> Sample | Dropped:
         content = row.content
@@ -173,13 +197,46 @@ class SampleReader:
             **{name: str(cell) for name, cell in row.cells.items()},
             **{name: str(content[self.targets[name].column]) for name in targets},
         }
-        return self._moved(str(content["id"]), inputs, targets, names, row.epoch, given, row.place)
+        version = row.key.version(self.copies)
+        return self._moved(str(content["id"]), inputs, targets, names, version, given, row.place)
 
-    def _undropped(self, sample: str, epoch: int, present: list[str]) -> list[str]:
+    def _pasted(self, row: _Row, sample: Sample | Dropped) -> list[Sample | Dropped]:
+        """A sample with what is pasted over it; where its donor cannot be read, without, and the donor's fault."""
+        version = row.key.version(self.copies)
+        if self.paste is None or version is None or isinstance(sample, Dropped):
+            return [sample]
+        donor = self.paste.donor(sample, row.key.row, version)
+        if donor is None:
+            return [sample]
+        found = self._donor(donor, sample, version)
+        return [sample, found] if isinstance(found, Dropped) else [self.paste.paste(sample, found)]
+
+    def _donor(self, row: int, receiver: Sample, version: str) -> Sample | Dropped:
+        """What a donor shows of the kinds that a receiver has, moved by a draw of its own to the receiver's size."""
+        assert self.paste is not None
+        content, place = self.manifest.row(row), self.manifest.set_of(row)
+        inputs = {name: self.inputs[name] for name in receiver.inputs if name in self.paste.inputs}
+        targets = {name: self.targets[name] for name in receiver.targets if name in self.paste.targets}
+        names = {name: str(content[source.column]) for name, source in {**inputs, **targets}.items()}
+        cropped = replace(self, augment=replace(self.augment, crop=receiver.size))
+        try:
+            return cropped._moved(
+                f"{receiver.id} over {content['id']}",
+                {name: self._read(source, content[source.column], place) for name, source in inputs.items()},
+                {name: self._read(source, content[source.column], place) for name, source in targets.items()},
+                names,
+                version,
+                Given(),
+                place,
+            )
+        except BadColumn as error:
+            return Dropped(str(content["id"]), str(content["split"]), error.column, error.code, str(error))
+
+    def _undropped(self, sample: str, version: str, present: list[str]) -> list[str]:
         """The modalities that stay after modality dropout; at least one."""
         if not any(self.inputs[name].dropout for name in present):
             return present
-        random = geometry.generator(self.seed, epoch, sample, "dropout")
+        random = geometry.generator(self.seed, version, sample, "dropout")
         draws = {name: random.random() for name in self.inputs}
         spared = random.integers(len(present))
         kept = [name for name in present if draws[name] >= self.inputs[name].dropout]
@@ -200,7 +257,7 @@ class SampleReader:
         inputs: dict[str, np.ndarray],
         targets: dict[str, np.ndarray],
         names: Mapping[str, str],
-        epoch: int | None,
+        version: str | None,
         given: Given,
         place: int = 0,
     ) -> Sample:
@@ -211,11 +268,11 @@ class SampleReader:
         original = common_size(fields, names)
         kinds = {name: self.inputs[name].field.geometry for name in sizes}
         alone = {
-            name: self._warp(sample, epoch, (size[0], size[1]), name)
+            name: self._warp(sample, version, (size[0], size[1]), name)
             for name, size in sizes.items()
             if kinds[name].kind in _IMAGE_LIKE and not kinds[name].aligned
         }
-        together = None if original is None else self._warp(sample, epoch, original)
+        together = None if original is None else self._warp(sample, version, original)
         warp = together or next(iter(alone.values()), None)
         features = {name: stored.features for name, stored in given.stored.items()}
         if warp is None:
@@ -238,11 +295,10 @@ class SampleReader:
             },
         )
 
-    def _warp(self, sample: str, epoch: int | None, source: geometry.Size, *words: str) -> geometry.Warp:
+    def _warp(self, sample: str, version: str | None, source: geometry.Size, *words: str) -> geometry.Warp:
         """How a sample's images move, or one of them that its name, as `words`, tells apart."""
-        if epoch is None:
+        if version is None:
             return geometry.resize(source, self.size)
-        version = epoch % self.copies if self.copies else epoch
         random = geometry.generator(self.seed, version, sample, "geometry", *words)
         return geometry.draw(source, self.size, self.augment, random)
 

@@ -23,14 +23,14 @@ class Wanted:
     Attributes:
         id: of the sample.
         cells: {modality: cell} of the modalities that are given to the network.
-        epoch: of training; None without anything random.
+        version: which of `copies` drawings of what is random in it; None without anything random.
         resolve: what its path cells stand for.
         keys: {modality: what besides the cell decides how it is read} where not all samples are read alike.
     """
 
     id: str
     cells: Mapping[str, Any]
-    epoch: int | None
+    version: str | None
     resolve: Resolve
     keys: Mapping[str, str] = field(default_factory=dict)
 
@@ -75,10 +75,10 @@ class FeatureFolder:
             name: of this modality.
         """
         version: list[object] = []
-        if self.changes is not None and wanted.epoch is not None:
+        if self.changes is not None and wanted.version is not None:
             if not self.copies:
                 return None
-            version = [self.changes, wanted.id, wanted.epoch % self.copies]
+            version = [self.changes, wanted.id, wanted.version]
         key = wanted.keys.get(name, "")
         content = self._digest(wanted.cells[name], key, wanted.resolve)
         read_as = [key] if key else []

@@ -20,10 +20,11 @@ from weft.data.inspect_page import write_faults, write_page, write_pictures
 from weft.data.inspection import Fault, Figures, Inspection, class_names, totals
 from weft.data.leaks import find_leaks
 from weft.data.manifest import Manifest
+from weft.data.rare import open_remedies
 from weft.data.rasterfile import header, open_raster
 from weft.data.sources import source_of
 from weft.data.splits import with_validation
-from weft.errors import DataFault
+from weft.errors import ConfigError, DataFault
 from weft.experiment import Experiment, ModalityConfig, TaskConfig
 from weft.modalities.base import BadCell, Field, Resolve
 
@@ -68,6 +69,7 @@ def inspect(experiment: Experiment, out: Path | str | None = None, *, progress: 
     _read_all(manifest, sources, found, progress)
     found.classes = {name: names for name, source in sources.items() if (names := class_names(source.field))}
     found.notes += _said(found, sources)
+    _sampled(experiment, manifest, sources, found)
     if found.folder is not None:
         found.folder.mkdir(parents=True, exist_ok=True)
         found.pictures = write_pictures(manifest, sources, found.folder)
@@ -132,6 +134,28 @@ def _whole(experiment: Experiment, manifest: Manifest, found: Inspection) -> Non
         leaks.append(Fault("leak", split, sample, leak.column, str(leak)))
 
 
+def _sampled(experiment: Experiment, manifest: Manifest, sources: Mapping[str, Source], found: Inspection) -> None:
+    """What sampling and copy-paste make of the training split; what training would refuse of them is a fault."""
+    shown = {name: f"target {name}" if name in experiment.modalities else name for name in experiment.tasks}
+    inputs = {name: sources[name] for name in experiment.modalities if name in sources}
+    targets = {name: sources[known] for name, known in shown.items() if known in sources}
+    config = replace(experiment.data, on_bad="drop")
+    rows, _ = usable_rows(manifest, [source.column for source in inputs.values()], None)
+    if not len(rows.get("train", ())) or len(targets) < len(shown):
+        return  # told already
+    try:
+        remedies = open_remedies(config, manifest, rows["train"], inputs, targets, seed=experiment.train.seed, facts={})
+    except (ConfigError, DataFault) as error:
+        found.faults.append(Fault(error.code, "train", "", "", str(error)))
+        return
+    found.notes += remedies.notes
+    if config.sampling is not None and remedies.rates is not None:
+        task = config.sampling.options["task"]
+        amounts = remedies.counts[task].amounts_at(remedies.rates)
+        shares = (amounts / max(amounts.sum(), 1)).tolist()
+        found.sampled[shown[task]] = dict(zip(remedies.counts[task].classes, shares, strict=True))
+
+
 @dataclass
 class _Seen:
     """What one sample showed."""
@@ -183,6 +207,7 @@ def _look(manifest: Manifest, sources: Mapping[str, Source], index: int) -> _See
             continue
         read.append((source, name, value))
         _count(figures, whole.field, value)
+        figures.holding = Counter(dict.fromkeys(+figures.classes, 1))
         if source.field.geometry.kind == "image" and isinstance(cell, str):
             _look_at_file(figures, cell, resolve)
     try:

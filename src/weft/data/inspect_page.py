@@ -45,10 +45,12 @@ th { border-bottom: 1px solid #999 } td.number { text-align: right; font-variant
 {% for row in found.rows() %}<tr>{% for cell in row %}<td>{{ cell }}{% endfor %}</tr>{% endfor %}</table>
 {% for name, names in found.classes.items() %}
 <h2>Classes of {{ name }}</h2>
-<table><tr><th>class{% for split in found.figures[name] %}<th>{{ split }}{% endfor %}</tr>
-{% for one, shares in found.balance(name) %}<tr><td>{{ one }}{% for split, share in shares.items() %}
+{% set balance, holding = dict(found.balance(name)), found.holding(name) %}
+<table><tr><th>class{% for split in (balance.values() | first) or () %}<th>{{ split }}{% endfor %}<th>train samples</tr>
+{% for one, shares in balance.items() %}<tr><td>{{ one }}{% for split, share in shares.items() %}
 <td class="number"><span class="bar" style="width: {{ (80 * share) | round(1) }}px"></span>
-{{ "%.2f" | format(100 * share) }} %{% endfor %}</tr>{% endfor %}</table>
+{{ "%.2f" | format(100 * share) }} %{% endfor %}<td class="number">{{ holding[one] }}</tr>{% endfor %}</table>
+{% if found.imbalance(name) %}<p>In train: {{ found.imbalance(name) }}.</p>{% endif %}
 {% endfor %}
 {% if found.notes %}<h2>Notes</h2><ul>{% for note in found.notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
 {% for split, picture in found.pictures.items() %}<h2>Samples of {{ split }}</h2>

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from weft.metrics.imbalance import effective_number, imbalance_ratio, rarest
+
+#: Heading of the shares that classes are expected to have in a training epoch.
+IN_EPOCH = "in an epoch"
+
 #: Faults of one kind in one column that are printed; the file lists all.
 _SHOWN = 3
 
@@ -44,6 +49,7 @@ class Figures:
         low, high: smallest and largest value.
         known: share of values that are known, where some mean that they are not; else 1.
         classes: {class: pixels or samples}.
+        holding: {class: samples that have any of it}.
         unlabelled: pixels without a label.
         not_finite: values that are NaN or infinite in the files.
         lengths: shortest and longest sequence; (0, 0) where there is none.
@@ -60,6 +66,7 @@ class Figures:
     num_values: int = 0
     num_known: int = 0
     classes: Counter[str] = field(default_factory=Counter)
+    holding: Counter[str] = field(default_factory=Counter)
     unlabelled: int = 0
     not_finite: int = 0
     lengths: tuple[int, int] = (0, 0)
@@ -80,6 +87,7 @@ class Figures:
         self.num_values += other.num_values
         self.num_known += other.num_known
         self.classes += other.classes
+        self.holding += other.holding
         self.unlabelled += other.unlabelled
         self.not_finite += other.not_finite
         if other.lengths[0]:
@@ -97,6 +105,7 @@ class Inspection:
         counts: {split: samples}.
         figures: {modality or task: {split: Figures}}.
         classes: {modality or task: names of its classes}, where it has classes.
+        sampled: {task: {class: its expected share in a training epoch}} of the task that data.sampling goes by.
         faults: what training would refuse.
         warnings: what it would warn of.
         notes: what is worth knowing.
@@ -109,6 +118,7 @@ class Inspection:
     folder: Path | None
     figures: dict[str, dict[str, Figures]] = field(default_factory=dict)
     classes: dict[str, Sequence[str]] = field(default_factory=dict)
+    sampled: dict[str, dict[str, float]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -137,13 +147,33 @@ class Inspection:
                 yield name, split, f"{figures.present}/{figures.samples}", _sizes(figures), _values(figures)
 
     def balance(self, name: str) -> Iterator[tuple[str, dict[str, float]]]:
-        """(class, {split: its share of what is labelled}) of a column with classes."""
+        """(class, {split: its share of what is labelled}) of a column with classes; where sampling goes by them, also
+        its expected share in an epoch.
+        """
         totals = {split: figures.classes.total() for split, figures in self.figures[name].items()}
         for one in self.classes[name]:
-            yield (
-                one,
-                {split: figures.classes[one] / max(totals[split], 1) for split, figures in self.figures[name].items()},
-            )
+            of_one = {split: figures.classes[one] for split, figures in self.figures[name].items()}
+            shares = {split: amount / max(totals[split], 1) for split, amount in of_one.items()}
+            if name in self.sampled:
+                shares[IN_EPOCH] = self.sampled[name][one]
+            yield one, shares
+
+    def holding(self, name: str) -> dict[str, int]:
+        """{class: training samples that have any of it} of a column with classes."""
+        train = self.figures[name].get("train", Figures(""))
+        return {one: train.holding[one] for one in self.classes[name]}
+
+    def imbalance(self, name: str) -> str:
+        """How uneven the classes of a column are in the training split; "" where none of them occurs there."""
+        train = self.figures[name].get("train", Figures(""))
+        amounts = [train.classes[one] for one in self.classes[name]]
+        if not any(amounts):
+            return ""
+        rare = ", ".join(self.classes[name][number] for number in rarest(amounts))
+        return (
+            f"imbalance ratio {imbalance_ratio(amounts):.3g} (largest to smallest), effective number "
+            f"{effective_number(amounts):.3g} of {sum(amount > 0 for amount in amounts)} classes; rarest third: {rare}"
+        )
 
     def _lines(self) -> Iterator[str]:
         counted = ", ".join(f"{split} {count}" for split, count in self.counts.items())
@@ -151,10 +181,16 @@ class Inspection:
         yield ""
         yield from aligned([("column", "split", "cells", "size", "values"), *self.rows()])
         for name in self.classes:
-            splits = list(self.figures[name])
+            balance, holding = dict(self.balance(name)), self.holding(name)
             yield ""
-            table = [(one, *(f"{100 * share[split]:.2f} %" for split in splits)) for one, share in self.balance(name)]
-            yield from aligned([(f"{name}: class", *splits), *table])
+            table = [
+                (one, *(f"{100 * share:.2f} %" for share in shares.values()), str(holding[one]))
+                for one, shares in balance.items()
+            ]
+            columns = next(iter(balance.values()), {})
+            yield from aligned([(f"{name}: class", *columns, "train samples"), *table])
+            if uneven := self.imbalance(name):
+                yield f"{name} in train: {uneven}"
         if self.notes:
             yield ""
             yield from (f"note: {note}" for note in self.notes)

@@ -32,6 +32,8 @@ from weft.data.leaks import check_leaks
 from weft.data.loader import BatchReader, Loader, Request, auto_workers
 from weft.data.manifest import SET, Manifest
 from weft.data.order import TrainingOrder
+from weft.data.rare import Remedies, amounts_of, open_remedies
+from weft.data.shares import at_shares
 from weft.data.sources import source_of
 from weft.data.splits import with_validation
 from weft.errors import DataFault
@@ -50,7 +52,9 @@ class Data:
         rows: {split: rows of the manifest that are used}.
         reader: of single samples.
         loader: of batches.
-        facts: {"modalities": {name: facts}, "targets": {name: facts}}.
+        facts: {"modalities": {name: facts}, "targets": {name: facts}, "class_counts": {task: `ClassCounts.as_facts`}}.
+        rates: {split: (n,) how often each of its rows comes in a training epoch}; once in other splits.
+        class_counts: {task: {class: what the training split has of it}} where classes were counted.
         config: of the data.
         batch_size: samples in a batch.
         dropped: those that are left out from the start.
@@ -60,6 +64,7 @@ class Data:
         modalities, targets: the fields by name, fitted.
         facts: JSON-able; with them the same fields are built again without looking at the data.
         counts: {split: {"samples": n, "modalities": {name: n}, "targets": {name: n}}}.
+        class_counts: {task: {class: samples, pixels or boxes of it in the training split}} where they were counted.
         dropped: every sample that was left out so far, and why.
         notes: what is worth logging.
     """
@@ -72,6 +77,8 @@ class Data:
         loader: Loader,
         *,
         facts: dict[str, Any],
+        rates: Mapping[str, np.ndarray],
+        class_counts: Mapping[str, Mapping[str, int]],
         config: DataConfig,
         batch_size: int,
         dropped: Iterable[Dropped] = (),
@@ -81,6 +88,7 @@ class Data:
         self.modalities = loader.batches.modalities
         self.targets = loader.batches.targets
         self.facts = facts
+        self.class_counts = class_counts
         self.dropped = list(dropped)
         self.notes = list(notes)
         self.counts = {
@@ -91,13 +99,13 @@ class Data:
         self._loader = loader
         self._config = config
         self._batch_size = batch_size
-        self._order = TrainingOrder(reader, batch_size=batch_size, neighbours=config.neighbours)
+        self._order = TrainingOrder(reader, batch_size=batch_size, neighbours=config.neighbours, rates=rates)
         self._bad: set[tuple[str, str]] = set()
 
     def num_steps(self, split: str, *, training: bool) -> int:
         """Batches of a split in an epoch."""
-        num_samples = len(self._split_rows(split))
-        return self._order.num_batches(num_samples) if training else -(-num_samples // self._batch_size)
+        rows = self._split_rows(split)
+        return self._order.num_batches(rows, split) if training else -(-len(rows) // self._batch_size)
 
     def batches(
         self,
@@ -156,12 +164,15 @@ class Data:
     ) -> Iterator[Batch | None]:
         """The batches at some places up to the last; None of which drops leave too few samples."""
         rows, size = self._split_rows(split), self._batch_size
-        groups: Iterator[np.ndarray] = (rows[place * size : (place + 1) * size] for place in places)
+        groups: Iterator[list[Key]] = (
+            [Key(int(row)) for row in rows[place * size : (place + 1) * size]] for place in places
+        )
         if epoch is not None:
-            groups = self._order.batches(rows, split, epoch=epoch, start=places.start)
-        smallest = 1 if epoch is None else min(2, size, len(rows))
+            turns = self._order.batches(rows, split, epoch=epoch, start=places.start)
+            groups = ([Key(int(row), epoch, int(repeat)) for row, repeat in batch] for batch in turns)
+        smallest = 1 if epoch is None else min(2, size, self._order.num_samples(rows, split))
         requests = (
-            Request(tuple(Key(int(row), epoch) for row in group), multiple, smallest, stored=place not in whole)
+            Request(tuple(group), multiple, smallest, stored=place not in whole)
             for place, group in zip(places, groups, strict=True)
         )
         with closing(self._loader.run(requests)) as answers:
@@ -323,6 +334,12 @@ def build_data(
         cache=cache,
         copies=experiment.train.features.copies,
     )
+    remedies, rates = Remedies(), None
+    if own:
+        known = (facts or {}).get("class_counts", {})
+        remedies = open_remedies(config, manifest, rows["train"], reader.inputs, reader.targets, seed=seed, facts=known)
+        reader = replace(reader, paste=remedies.paste)
+        rates = at_shares(manifest, rows["train"], remedies.rates)
     data = Data(
         manifest,
         rows,
@@ -335,11 +352,14 @@ def build_data(
         facts={
             "modalities": {name: dict(field.facts) for name, field in modalities.items()},
             "targets": {name: dict(field.facts) for name, field in targets.items()},
+            "class_counts": dict(remedies.facts),
         },
+        rates={} if rates is None else {"train": rates},
+        class_counts=amounts_of(targets, remedies.counts),
         config=config,
         batch_size=experiment.train.batch_size,
         dropped=dropped,
-        notes=[*notes, *said, *dropped_notes(dropped), *field_notes({**modalities, **targets})],
+        notes=[*notes, *said, *dropped_notes(dropped), *field_notes({**modalities, **targets}), *remedies.notes],
     )
     data.notes += missing_notes(data.counts)
     return data

@@ -179,7 +179,7 @@ def _paster(
     places, which = np.unique(held.sample[given], return_inverse=True)
     holds = np.zeros((len(places), len(classes)), bool)
     holds[which, np.argmax(held.label[given][:, None] == classes, axis=1)] = True
-    lacking = [held.classes[number] for number, any_holds in zip(classes, holds.any(0), strict=True) if not any_holds]
+    lacking = [held.classes[number] for number, donors in zip(classes, holds.sum(0), strict=True) if not donors]
     if lacking or not len(places):
         raise DataFault(
             f"data.augment.copy_paste: no training sample has {pasting.min_pixels} pixels or more of "

@@ -62,14 +62,15 @@ class FeatureCache:
                 self.notes.append(f"{name}: frozen, and runs in every epoch, as pictures differ in size; set data.size")
                 continue
             changes = _changes(experiment, modality, model.preprocessors[name], name)
-            if changes is not None and not self._config.copies:
-                self.notes.append(
-                    f"{name}: frozen, and runs in every epoch of training, as its samples are changed at random; "
-                    "train.features.copies keeps some versions of each"
-                )
+            pasted = _is_pasted_over(experiment, modality)
+            copies = 0 if pasted else self._config.copies  # what is kept is found by the sample's own cell alone
+            if changes is not None and not copies:
+                why = "objects are pasted over its samples" if pasted else "its samples are changed at random"
+                fix = "" if pasted else "; train.features.copies keeps some versions of each"
+                self.notes.append(f"{name}: frozen, and runs in every epoch of training, as {why}{fix}")
             recipe = _recipe(experiment, modality, model, name, precision=precision, multiple=multiple)
             folder = self._store.folder(recipe)
-            self._folders[name] = FeatureFolder(folder, modality, changes=changes, copies=self._config.copies)
+            self._folders[name] = FeatureFolder(folder, modality, changes=changes, copies=copies)
         if self._folders:
             held = f"which holds {self._store.used / _MB:.1f} MB of at most {self._store.limit / _GIB:.3g} GiB"
             self.notes.append(
@@ -135,10 +136,16 @@ def _changes(experiment: Experiment, modality: Modality, preprocessor: Preproces
     """What decides the random changes of a training sample besides its id and the version; None: there are none."""
     data, kind = experiment.data, modality.geometry
     moves = kind.kind == "image" and geometry.is_random(data.augment, data.size)
-    if not moves and not preprocessor.random:
+    if not moves and not preprocessor.random and not _is_pasted_over(experiment, modality):
         return None
     alone = "" if kind.aligned else name  # moved by a draw of its own
     return json.dumps([experiment.train.seed, asdict(data.augment), kind.fill, alone])
+
+
+def _is_pasted_over(experiment: Experiment, modality: Modality) -> bool:
+    """Whether objects of other samples may stand in what it shows of a training sample."""
+    kind = modality.geometry
+    return experiment.data.augment.copy_paste.task is not None and kind.kind == "image" and kind.aligned
 
 
 def _recipe(

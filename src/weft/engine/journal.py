@@ -111,6 +111,7 @@ class Journal:
                 "data": {
                     "format": self.experiment.data.format.type,
                     "counts": self.data.counts,
+                    "class_counts": self.data.class_counts,
                     "dropped": len(self.data.dropped),
                     "notes": self.data.notes,
                 },

@@ -128,6 +128,12 @@ class Field(ABC):
         """Facts learned from decoded values of the training split; none by default."""
         return {}
 
+    def class_counts(self, value: np.ndarray) -> np.ndarray:
+        """(K,) how much of each of its `classes` a value of `read` holds: 1 of a label, pixels of a map, boxes; empty
+        where it has no classes.
+        """
+        return np.zeros(0, np.int64)
+
     @property
     def wants_fit(self) -> bool:
         """Whether `fit` has anything to learn that `facts` does not already hold."""

@@ -174,6 +174,10 @@ class Boxes(Field):
             )
         return {"classes": sorted(found, key=int) if all(map(str.isdecimal, found)) else sorted(found)}
 
+    def class_counts(self, value: np.ndarray) -> np.ndarray:
+        """(K,) boxes of each class."""
+        return np.bincount(value[:, CLASS].astype(np.int64), minlength=len(self.classes))
+
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """(n, 7) float32; a batch fills up with rows of -1 to the most that any of its samples has."""
         return torch.from_numpy(np.ascontiguousarray(value, np.float32))

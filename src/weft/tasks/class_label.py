@@ -124,6 +124,11 @@ class ClassLabel(Field):
         answer: Answer = "labels" if self.multi_label else "classes"
         return TargetFacts(answer, classes=self.classes, counts=self.counts, num_counted=self.num_counted)
 
+    def class_counts(self, value: np.ndarray) -> np.ndarray:
+        """(K,) 1 of each label that a sample has."""
+        numbers = np.flatnonzero(value == 1) if self.multi_label else np.array([int(value)])
+        return np.bincount(numbers, minlength=len(self.classes))
+
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """() int64, or (K,) float32."""
         return torch.from_numpy(np.array(value))

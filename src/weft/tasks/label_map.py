@@ -116,6 +116,10 @@ class LabelMap(Field):
         """What a loss is told of it."""
         return TargetFacts("classes", maps=True, classes=self.classes, counts=self.counts, num_counted=sum(self.counts))
 
+    def class_counts(self, value: np.ndarray) -> np.ndarray:
+        """(K,) pixels of each class."""
+        return np.bincount(value.reshape(-1), minlength=self.ignore + 1)[: len(self.classes)]
+
     def to_tensor(self, value: np.ndarray) -> Tensor:
         """(H, W) uint8, or int16 for more than 255 classes."""
         return torch.from_numpy(np.ascontiguousarray(value))
