@@ -196,6 +196,21 @@ def test_a_validation_part_is_cut_from_every_set(tmp_path: Path) -> None:
     assert held_out == {"rooms": 2, "roads": 1}
 
 
+def test_shares_say_how_often_each_set_comes_and_leave_the_epoch_as_long(tmp_path: Path) -> None:
+    both(tmp_path, "label", train=(40, 10))
+    sets = {
+        "rooms": one(tmp_path, "rooms", ("label",), share=1.0),
+        "roads": one(tmp_path, "roads", ("label",), share=3.0),
+    }
+    data = opened(sets, validation=Validation(fraction=0.2))
+    order = [batch.ids for batch in data.batches("train", training=True, epoch=2)]
+    assert order == [batch.ids for batch in data.batches("train", training=True, epoch=2)]
+    came = Counter(name.partition("/")[0] for ids in order for name in ids)
+    assert came.total() == 40
+    assert abs(came["roads"] - 30) <= 1
+    assert data.num_steps("train", training=True) == 10
+
+
 def test_results_are_broken_down_by_set_and_a_limit_is_of_each(tmp_path: Path) -> None:
     data = opened(both(tmp_path, "label"), limit=1)
     assert sorted(data.subgroups("train")["set"].values()) == ["roads", "rooms"]

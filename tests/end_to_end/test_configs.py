@@ -11,11 +11,20 @@ import yaml
 from PIL import Image
 
 import weft
+from tests.data.test_formats_coco import write_coco, write_json
 from tests.data.test_formats_digits import write_tree as write_digits
+from tests.data.test_formats_voc import write_voc
 from tests.encoders.tiny_transformer import tiny_bert
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = [*sorted((ROOT / "configs").glob("*.yaml")), ROOT / "src" / "weft" / "demo.yaml"]
+
+
+#: The thirteen classes of NYU Depth v2.
+NAMES_13 = (
+    "bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv", "wall",
+    "window",
+)  # fmt: skip
 
 
 def write_nyuv2(root: Path) -> None:
@@ -32,7 +41,7 @@ def write_nyuv2(root: Path) -> None:
         Image.fromarray(generator.integers(0, 39, (96, 128), dtype=np.uint8)).save(root / "label" / f"{number:04}.png")
     (root / "train.txt").write_text("\n".join(f"{number:04}" for number in range(1, 7)))
     (root / "test.txt").write_text("0007\n0008")
-    rows = [f"{number},thing {number},{number % 13},kind {number % 13}" for number in range(39)]
+    rows = [f"{number},thing {number},{number % 13},{NAMES_13[number % 13]}" for number in range(39)]
     (root / "classes.csv").write_text("\n".join(["label,name39,label13,name13", *rows]))
 
 
@@ -115,6 +124,25 @@ def write_pennfudan(root: Path) -> None:
         Image.fromarray(instances).save(root / "PedMasks" / f"FudanPed{number:05}_mask.png")
 
 
+def write_panoptic(root: Path) -> None:
+    """Four pictures with a person, a dog and a crowd on every other one, and each of two halves."""
+    write_coco(root, "train2017", "val2017")
+    for place, name in enumerate(("train2017", "val2017")):
+        folder = root / "annotations" / f"panoptic_{name}"
+        folder.mkdir()
+        ids = (9 + 100 * place, 4 + 100 * place)
+        images = [{"id": n, "file_name": f"{n:012}.jpg", "height": 4, "width": 6} for n in ids]
+        annotations = []
+        for image in images:
+            halves = np.zeros((4, 6, 3), np.uint8)
+            halves[:2, :, 0], halves[2:, :, 0] = 1, 2
+            file = image["file_name"].replace(".jpg", ".png")
+            Image.fromarray(halves).save(folder / file)
+            segments = [{"id": 1, "category_id": 18}, {"id": 2, "category_id": 1}]
+            annotations.append({"image_id": image["id"], "file_name": file, "segments_info": segments})
+        write_json(root, f"panoptic_{name}", annotations, images=images)
+
+
 #: What writes a small data set of a format, and the changes that make an experiment of it small.
 WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nyuv2": (write_questions, ["data.size=[96, 128]", "data.validation.fraction=0.3"]),
@@ -123,6 +151,8 @@ WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "table": (write_houses, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "chestxray14": (write_chestxray14, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "folder": (write_pennfudan, ["data.size=[64, 96]", "data.validation.fraction=0.3"]),
+    "voc": (write_voc, ["data.size=[64, 64]"]),
+    "coco": (write_panoptic, ["data.size=[64, 64]"]),
     "digits": (write_digits, ["data.limit=16", "train.batch_size=8"]),  # 28 pixels leave one to a BatchNorm of one row
 }
 
@@ -137,10 +167,12 @@ def test_a_shipped_experiment_runs_for_two_steps(config: Path, tmp_path: Path) -
         overrides += [f"{place}.pretrained=false"] if "pretrained" in encoder else []
         if encoder.get("type") == "huggingface":
             overrides += [f"{place}.name=null", f"{place}.weights={tiny_bert()}"]
-    if content["data"]["format"] in WRITERS:
-        write, changes = WRITERS[content["data"]["format"]]
-        write(tmp_path / "data")
-        overrides += [f"data.root={tmp_path / 'data'}", *changes]
+    sets = {f"data.sets.{name}": one for name, one in content["data"].get("sets", {}).items()}
+    for place, one in (sets or {"data": content["data"]}).items():
+        if one["format"] in WRITERS:
+            write, changes = WRITERS[one["format"]]
+            write(tmp_path / place)
+            overrides += [f"{place}.root={tmp_path / place}", *changes]
     run = weft.train(config, overrides=overrides, progress=False)
     result = weft.evaluate(run, quick=True, progress=False)
     assert result["samples"] > 0
