@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from weft.boxes import CLASS, CROWD, IGNORED
+from weft.config import load_experiment
 from weft.data.formats.several import Several
 from weft.data.joining import readings
 from weft.data.leaks import find_leaks
@@ -22,7 +24,9 @@ from weft.experiment import DataConfig, Experiment, ModalityConfig, TaskConfig, 
 from weft.registry import Part
 from weft.tasks.boxes import Boxes
 from weft.tasks.class_label import ClassLabel
+from weft.tasks.classification import Classification
 from weft.tasks.label_map import LabelMap
+from weft.types import FeatureSpec
 
 #: Stored values of a row of four pixels, the same in both sets, which mean different things.
 STORED = [[0, 1, 2, 9]]
@@ -288,3 +292,50 @@ def test_a_task_that_no_set_labels_is_refused(tmp_path: Path) -> None:
         (tmp_path / name / "samples.csv").write_text(table)
     with pytest.raises(DataFault, match="no training sample has a label for label"):
         opened(sets, validation=Validation(fraction=0.5))
+
+
+def configured(data: Any) -> dict[str, Any]:
+    modalities = {"image": {"encoder": {"type": "timm", "name": "resnet18"}}}
+    return {"name": "both", "data": data, "modalities": modalities, "tasks": {"label": {"type": "segmentation"}}}
+
+
+def test_a_list_of_data_sets_is_short_for_sets_by_name() -> None:
+    listed = [{"format": "camvid", "root": "a"}, {"format": "camvid", "root": "b"}, {"format": "scenes", "name": "toy"}]
+    experiment = load_experiment(configured(listed), ["data.size=[48, 64]", "data.sets.camvid_2.share=2"])
+    assert experiment.data.format.type == "several"
+    sets = experiment.data.format.options["sets"]
+    assert {name: one.type for name, one in sets.items()} == {"camvid": "camvid", "camvid_2": "camvid", "toy": "scenes"}
+    assert (sets["camvid_2"].options["root"], sets["camvid_2"].options["share"]) == ("b", 2.0)
+    assert experiment.data.size == (48, 64)
+    assert load_experiment(experiment.resolved) == experiment
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"share": 0}, r"data.sets.a.share: 0 was given; allowed: x > 0"),
+        ({"size": [4, 4]}, r"data.sets.a.size: unknown option"),
+        ({"format": "camvit"}, r"data.sets.a.format: there is no format 'camvit'; did you mean 'camvid'"),
+    ],
+)
+def test_a_mistake_in_a_set_is_told_with_its_path(change: dict[str, Any], said: str) -> None:
+    sets = {"a": {"format": "camvid", "root": "a", **change}}
+    with pytest.raises(ConfigError, match=said):
+        load_experiment(configured({"format": "several", "sets": sets}))
+
+
+def test_a_label_that_is_not_known_is_in_no_loss_and_no_figure() -> None:
+    field = ClassLabel({"classes": ["chair", "lamp"]}, multi_label=True)
+    task = Classification({"fused": FeatureSpec("vector", 4)}, field)
+    logits = torch.zeros(2, 2, requires_grad=True)
+    target = torch.tensor([[1.0, float("nan")], [0.0, 1.0]])
+    total, count = task.loss(logits, target)
+    total.backward()
+    assert count == 3
+    assert logits.grad is not None
+    assert (logits.grad == 0).tolist() == [[False, True], [False, False]]
+    scores = torch.tensor([[0.9, 0.8], [0.2, 0.7]])
+    figures = task.figures(task.records(scores, target, ["a", "b"]))
+    assert figures["precision/lamp"] == figures["accuracy"] == figures["exact_match"] == 1
+    assert np.isnan(figures["AUROC/lamp"])  # of the one sample in which it is known
+    assert figures["AUROC/chair"] == 1
