@@ -14,6 +14,7 @@ from PIL import Image
 from weft.boxes import CLASS, CROWD, IGNORED
 from weft.config import load_experiment
 from weft.data.formats.several import Several
+from weft.data.inspect import inspect
 from weft.data.joining import readings
 from weft.data.leaks import find_leaks
 from weft.data.manifest import Manifest
@@ -339,3 +340,16 @@ def test_a_label_that_is_not_known_is_in_no_loss_and_no_figure() -> None:
     assert figures["precision/lamp"] == figures["accuracy"] == figures["exact_match"] == 1
     assert np.isnan(figures["AUROC/lamp"])  # of the one sample in which it is known
     assert figures["AUROC/chair"] == 1
+
+
+def test_what_weft_data_counts_are_the_joined_classes_read_by_each_set(tmp_path: Path) -> None:
+    sets = both(tmp_path, "label", "boxes", train=(3, 3))
+    tasks = {
+        "label": TaskConfig(type="segmentation", target="label"),
+        "things": TaskConfig(type="detection", target="boxes"),
+    }
+    found = inspect(experiment(sets, tasks=tasks, validation=Validation(fraction=0.3)), tmp_path / "out")
+    assert found.faults == []
+    assert found.figures["label"]["train"].classes == {"wall": 4, "chair": 2, "road": 2, "car": 2}
+    assert found.figures["things"]["train"].classes == {"chair": 2}
+    assert (tmp_path / "out" / "index.html").is_file()
