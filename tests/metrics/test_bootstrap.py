@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,13 @@ def test_sums_of_a_draw_count_a_sample_as_often_as_it_was_drawn() -> None:
     records = Records(["a", "b", "c"], {"value": np.array([[1, 10], [2, 20], [3, 30]])})
     (part,) = resampled(records, [np.array([2, 0, 2])], additive=True)
     assert part.rows["value"].tolist() == [[7, 70]]
+
+
+def test_one_group_alone_has_no_interval() -> None:
+    records = Records([f"{i}" for i in range(6)], {"value": np.arange(6.0)})
+    alone = intervals(records, mean_of, groups=dict.fromkeys(records.ids, "one drive"))["mean"]
+    assert alone["value"] == 2.5
+    assert math.isnan(alone["low"])
+    assert math.isnan(alone["high"])
+    two = intervals(records, mean_of, groups={name: str(int(name) // 3) for name in records.ids})["mean"]
+    assert (two["low"], two["high"]) == (1.0, 4.0)

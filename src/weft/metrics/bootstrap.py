@@ -58,6 +58,8 @@ def align(first: Records, second: Records) -> tuple[Records, Records]:
 def draws(groups: Sequence[str], num_resamples: int, *, seed: int) -> Iterator[np.ndarray]:
     """Indices of resampled samples: as many groups as there are, with replacement, each with all its samples.
 
+    A single group says nothing of how much others would differ: there is no draw of it, and no interval follows.
+
     Args:
         groups: the group of every sample; "" is a sample that is a group of its own.
         num_resamples: how many draws.
@@ -67,6 +69,8 @@ def draws(groups: Sequence[str], num_resamples: int, *, seed: int) -> Iterator[n
     for index, group in enumerate(groups):
         members.setdefault((group, -1) if group else ("", index), []).append(index)
     units = [np.asarray(indices) for indices in members.values()]
+    if len(units) < 2:
+        return
     random = np.random.default_rng(seed)
     for _ in range(num_resamples):
         chosen = random.integers(0, len(units), len(units))
