@@ -25,13 +25,13 @@ _LEVEL = 1e-6
 
 @dataclass(frozen=True)
 class EdgeCounts:
-    """Pixels of one sample, or sums over several.
+    """Pixels of one sample, or sums over several; or of n samples, each at one threshold, (n,) in the place of (T,).
 
     Attributes:
         answered: (T,) answered to be an edge, from each of `THRESHOLDS` on.
         right: (T,) of these, near a true edge.
         found: (T,) true edges near which one is answered.
-        actual: () true edges.
+        actual: () true edges; of n samples (n,).
     """
 
     answered: np.ndarray

@@ -148,13 +148,11 @@ class Edges(Task):
         if not rows["actual"]:
             return dict.fromkeys(("ODS", "OIS", "AP", "F"), float("nan"))
         whole = EdgeCounts(rows["answered"], rows["right"], rows["found"], rows["actual"])
-        own = EdgeCounts(
-            *(np.atleast_1d(rows[f"best_{name}"]) for name in ("answered", "right", "found")), rows["actual"]
-        )
+        own = _at_best(rows)
         place = int(np.abs(THRESHOLDS - float(self.get_buffer("threshold"))).argmin())
         return {
             "ODS": float(whole.f.max()),
-            "OIS": float(own.f[0]),
+            "OIS": float(own.f),
             "AP": whole.average_precision,
             "F": float(whole.f[place]),
         }
@@ -167,12 +165,7 @@ class Edges(Task):
 
     def badness(self, records: Records) -> np.ndarray:
         """(n,) 1 − F of each sample at its best threshold."""
-        rows = records.rows
-        parts = [
-            EdgeCounts(*(rows[f"best_{name}"][[row]] for name in ("answered", "right", "found")), actual)
-            for row, actual in enumerate(rows["actual"])
-        ]
-        return np.array([1 - part.f[0] for part in parts])
+        return 1 - _at_best(records.rows).f
 
     def write(
         self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
@@ -231,3 +224,8 @@ class Edges(Task):
 def _best(counts: EdgeCounts) -> int:
     """The place of the threshold with the largest F, of several the highest threshold: it answers least."""
     return len(THRESHOLDS) - 1 - int(counts.f[::-1].argmax())
+
+
+def _at_best(rows: Mapping[str, np.ndarray]) -> EdgeCounts:
+    """The counts of every sample at its own best threshold, or their sums."""
+    return EdgeCounts(rows["best_answered"], rows["best_right"], rows["best_found"], rows["actual"])
