@@ -192,12 +192,13 @@ def test_pictures_show_what_is_right_wrong_and_missing() -> None:
     background = Image.new("RGB", (48, 32), "white")
     row, target = ANSWERS[0].numpy(), OBJECTS[0].numpy()
     error = detection.draw_error(row, target, background)
-    assert error.getpixel((0, 9)) == FOUND
-    assert error.getpixel((0, 29)) == FALSE
-    assert error.getpixel((20, 9)) == MISSED
-    assert error.getpixel((47, 29)) == (255, 255, 255)  # ignored
-    assert detection.draw(row, background).getpixel((0, 9)) == detection.colours()["cat"]
-    assert detection.draw_truth(target, background).getpixel((20, 9)) == detection.colours()["dog"]
+    assert error.size == (8 * 48, 8 * 32)  # large enough for names to be read
+    assert error.getpixel((0, 8 * 9)) == FOUND
+    assert error.getpixel((0, 8 * 29)) == FALSE
+    assert error.getpixel((8 * 20, 8 * 9)) == MISSED
+    assert error.getpixel((8 * 48 - 1, 8 * 29)) == (255, 255, 255)  # ignored
+    assert detection.draw(row, background).getpixel((0, 8 * 9)) == detection.colours()["cat"]
+    assert detection.draw_truth(target, background).getpixel((8 * 20, 8 * 9)) == detection.colours()["dog"]
     assert detection.told(row) == (
         ("cat", "0.90 from (0, 0) to (10, 10)"),
         ("cat", "0.80 from (40, 20) to (48, 30)"),

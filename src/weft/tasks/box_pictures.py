@@ -16,11 +16,14 @@ FOUND, FALSE, MISSED = (60, 180, 75), (230, 40, 40), (255, 200, 0)
 #: An object that is ignored.
 UNCOUNTED = (128, 128, 128)
 
+#: Pixels that the shorter side of a picture has at least, so that names can be read.
+SHORTEST = 240
+
 Colour = tuple[int, int, int]
 
 
 def frames(background: Image.Image, rows: np.ndarray, names: Sequence[str], colours: Sequence[Colour]) -> Image.Image:
-    """The background with a frame and a name for each box.
+    """The background with a frame and a name for each box, a whole number of times as large where it is small.
 
     Args:
         background: of the size that the boxes are in.
@@ -28,11 +31,12 @@ def frames(background: Image.Image, rows: np.ndarray, names: Sequence[str], colo
         names: written beside each, "" for none.
         colours: of each.
     """
-    picture = background.convert("RGB").copy()
+    times = max(1, round(SHORTEST / min(background.size)))
+    picture = background.convert("RGB").resize((background.width * times, background.height * times))
     pen = ImageDraw.Draw(picture)
     width = max(1, round(min(picture.size) / 160))
     for row, name, colour in zip(rows, names, colours, strict=True):
-        left, top, right, bottom = (float(number) for number in row[:NUM_CORNERS])
+        left, top, right, bottom = (float(number) * times for number in row[:NUM_CORNERS])
         pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=width)
         if name:
             pen.text((left + width + 1, top + width), name, fill=colour, stroke_width=1, stroke_fill="white")
@@ -64,11 +68,13 @@ def errors(background: Image.Image, boxes: np.ndarray, rows: np.ndarray, classes
     became, took = matched.coco[0, :, 0, 0], matched.object[0]
     missing = np.delete(rows, took[became == RIGHT], 0)
     missing = missing[missing[:, IGNORED] == COUNTED]
-    grey = background.convert("L").convert("RGB")
-    picture = frames(grey, missing, [classes[int(number)] for number in missing[:, CLASS]], [MISSED] * len(missing))
-    shown = became != LEFT_OUT
-    names = [classes[int(number)] for number in boxes[shown][:, ANSWERED_CLASS]]
-    return frames(picture, boxes[shown], names, [FOUND if one == RIGHT else FALSE for one in became[shown]])
+    shown = boxes[became != LEFT_OUT]
+    return frames(
+        background.convert("L"),
+        np.concatenate([missing[:, :NUM_CORNERS], shown[:, :NUM_CORNERS]]),
+        [classes[int(number)] for number in (*missing[:, CLASS], *shown[:, ANSWERED_CLASS])],
+        [MISSED] * len(missing) + [FOUND if one == RIGHT else FALSE for one in became[became != LEFT_OUT]],
+    )
 
 
 def _colours(numbers: np.ndarray, num_classes: int) -> list[Colour]:
