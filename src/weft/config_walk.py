@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 from weft.config_tree import Broken, Entries, Items, Node, Place, Problem, Scalar, from_plain
+from weft.errors import did_you_mean
 from weft.reference import article, describe, describe_bounds
 from weft.registry import Part
 from weft.schema import Schema, part_names, part_schema
@@ -76,7 +76,7 @@ class Walk:
             name = name_node.value if isinstance(name_node, Scalar) else None
         if name not in names:
             assert name_node is not None  # a default is a part that there is
-            near = _near(name, names) or f"; there are {', '.join(names)}"
+            near = did_you_mean(name, names) or f"; there are {', '.join(names)}"
             message = f"there is no {tag if tag != 'type' else kind} {_given(name_node)}{near}"
             return self.report(name_node.place, path if alone else (*path, tag), message)
         options = self.options(replace(node, entries=entries), part_schema(self.schema, kind, name), path, skip=tag)
@@ -190,7 +190,7 @@ class Walk:
         """Report a value of the wrong kind, with what to write instead where that is clear."""
         hint = _hint(node, schema)
         if not hint and near and isinstance(node, Scalar):
-            hint = _near(node.value, [choice for choice in near if isinstance(choice, str)])
+            hint = did_you_mean(node.value, [choice for choice in near if isinstance(choice, str)])
         allowed = describe(schema)
         if "x-kind" in schema:
             allowed += f"; there are {', '.join(part_names(self.schema, schema['x-kind']))}"
@@ -203,7 +203,7 @@ class Walk:
 
     def _instead(self, name: str, options: Schema, tag: str) -> str:
         """What was probably meant by an option that there is not here."""
-        near = _near(name, [*options, tag])
+        near = did_you_mean(name, [*options, tag])
         if near:
             return near
         for outer, option in options.items():
@@ -267,11 +267,6 @@ def _given(node: Node) -> str:
         return "nothing" if node.text in ("", "~") else "null"
     text = node.text if len(node.text) <= 80 else node.text[:77] + "…"
     return repr(text) if isinstance(node.value, str) else text
-
-
-def _near(name: Any, names: list[str]) -> str:
-    near = get_close_matches(name, names, n=1) if isinstance(name, str) else []
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _hint(node: Node, schema: Schema) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
 
 class WeftError(Exception):
     """The user's mistake, in words: what was given, what is allowed, what to do.
@@ -57,3 +60,14 @@ class ConfigError(WeftError):
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__("\n".join([f"{source}: {count}", *(f"  {line}" for line in problems)]), code="config")
+
+
+def did_you_mean(name: object, names: Iterable[str]) -> str:
+    """The end of a message that refuses a name: "; did you mean …?" with the nearest of some; empty where none is."""
+    near = get_close_matches(name, list(names), n=1) if isinstance(name, str) else []
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Names for a message: the first ten of them."""
+    return ", ".join(names[:10]) + (" …" if len(names) > 10 else "")

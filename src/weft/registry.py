@@ -12,8 +12,9 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from weft.errors import did_you_mean
 
 T = TypeVar("T", bound=Callable[..., Any])
 G = TypeVar("G")
@@ -146,8 +147,7 @@ def get(kind: str, name: str) -> Callable[..., Any]:
     """
     _import(kind)
     if name not in _parts[kind]:
-        near = get_close_matches(name, _parts[kind], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, _parts[kind])
         raise UnknownPart(f"there is no {kind} {name!r}; there are {', '.join(sorted(_parts[kind]))}{hint}")
     return _parts[kind][name]
 

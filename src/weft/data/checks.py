@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from weft.data.dataset import Dropped, Source
 from weft.data.manifest import Manifest
-from weft.errors import ConfigError, DataFault
+from weft.errors import ConfigError, DataFault, did_you_mean
 from weft.experiment import Experiment
 from weft.modalities.base import Field
 
@@ -33,8 +32,7 @@ def check_columns(experiment: Experiment, manifest: Manifest) -> None:
     known = [name for name in manifest.names if name not in ("id", "split")]
     for place, column in places.items():
         if column not in manifest.names:
-            near = get_close_matches(column, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(column, known)
             problems.append(f"{place}: the data has no column {column!r}; it has {', '.join(known)}{hint}")
     if problems:
         raise ConfigError(problems)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from weft.errors import did_you_mean
 
 #: {joined class: {set: its class or classes; an empty list: looked for in that set, and not in it}}.
 Table = Mapping[str, Mapping[str, str | Sequence[str]]]
@@ -70,13 +71,16 @@ def mistakes(own: Mapping[str, Sequence[str]], sets: Sequence[str], table: Table
     for joined, by_set in table.items():
         for one, given in by_set.items():
             if one not in own:
-                there = f"; those with the column are {', '.join(own)}{_near(one, list(own))}"
+                there = f"; those with the column are {', '.join(own)}{did_you_mean(one, list(own))}"
                 said = "does not have this column" if one in sets else "is no set"
                 yield joined, f"{one!r} {said}{there}"
                 continue
             for name in as_list(given):
                 if name not in own[one]:
-                    yield joined, f"{one} has no class {name!r}; it has {', '.join(own[one])}{_near(name, own[one])}"
+                    yield (
+                        joined,
+                        f"{one} has no class {name!r}; it has {', '.join(own[one])}{did_you_mean(name, own[one])}",
+                    )
                 elif (one, name) in given_to:
                     yield (
                         joined,
@@ -92,8 +96,3 @@ def mistakes(own: Mapping[str, Sequence[str]], sets: Sequence[str], table: Table
 def as_list(given: str | Sequence[str]) -> list[str]:
     """One class or several as a list."""
     return [given] if isinstance(given, str) else list(given)
-
-
-def _near(name: str, names: Sequence[str]) -> str:
-    near = get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

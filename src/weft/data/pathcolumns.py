@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from difflib import get_close_matches
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from weft.data.manifest import Manifest
-from weft.errors import DataFault
+from weft.errors import DataFault, did_you_mean
 from weft.modalities.base import BadCell
 
 #: A column's name in a pattern.
@@ -38,8 +37,7 @@ def made_paths(table: pa.Table, pattern: str, source: str) -> pa.ChunkedArray | 
         )
     for name in names:
         if name not in table.column_names:
-            near = get_close_matches(name, table.column_names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, table.column_names)
             raise DataFault(
                 f"the pattern {pattern!r} in `paths` names the column {name!r}, which {source} does not have; it has "
                 f"{', '.join(table.column_names)}{hint}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from weft.data.inspection import class_names
 from weft.data.manifest import Manifest
 from weft.data.order import epoch_length
 from weft.data.sampling.base import Sampling
-from weft.errors import ConfigError, DataFault
+from weft.errors import ConfigError, DataFault, did_you_mean, first_few
 from weft.experiment import CopyPaste, DataConfig
 from weft.metrics.imbalance import rarest
 from weft.modalities.base import Field
@@ -103,8 +102,9 @@ def rates_of(sampling: Sampling, held: ClassCounts) -> np.ndarray:
     held = held.at_least(sampling.min_pixels)
     if not len(held.label):
         raise DataFault(
-            f"data.sampling: no training sample holds any of the classes of {sampling.task} ({_listed(held.classes)}), "
-            f"with min_pixels {sampling.min_pixels}; take a smaller min_pixels, or leave data.sampling out",
+            f"data.sampling: no training sample holds any of the classes of {sampling.task} "
+            f"({first_few(held.classes)}), with min_pixels {sampling.min_pixels}; take a smaller min_pixels, or leave "
+            "data.sampling out",
             code="no-classes",
         )
     rates = np.where(held.labelled, sampling.rates(held), 0)
@@ -144,7 +144,7 @@ def _refuse_what_cannot_move(task: str, inputs: Mapping[str, Source], targets: M
     place, problems = "data.augment.copy_paste", []
     if targets[task].field.geometry.kind != "label":
         masks = [name for name, source in targets.items() if source.field.geometry.kind == "label"]
-        there = _listed(masks) or "none"
+        there = first_few(masks) or "none"
         problems.append(f"{place}.task: {task} has no masks to cut objects out by; tasks that have: {there}")
     for name, source in inputs.items():
         if source.field.geometry.kind == "sequence":
@@ -183,7 +183,7 @@ def _paster(
     if lacking or not len(places):
         raise DataFault(
             f"data.augment.copy_paste: no training sample has {pasting.min_pixels} pixels or more of "
-            f"{_listed(lacking) or 'any class'}; take a smaller min_pixels, or leave the class out",
+            f"{first_few(lacking) or 'any class'}; take a smaller min_pixels, or leave the class out",
             code="no-classes",
         )
     donors = manifest.take(train[places])
@@ -214,11 +214,10 @@ def _chosen(pasting: CopyPaste, held: ClassCounts) -> list[int]:
     problems = []
     for index, name in enumerate(pasting.classes):
         if name not in held.classes:
-            near = get_close_matches(name, held.classes, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {_listed(held.classes)}"
+            hint = did_you_mean(name, held.classes) or f"; there are {first_few(held.classes)}"
             problems.append(f"data.augment.copy_paste.classes[{index}]: {pasting.task} has no class {name!r}{hint}")
     if not pasting.classes:
-        problems.append(f"data.augment.copy_paste.classes: empty; there are {_listed(held.classes)}, and rare")
+        problems.append(f"data.augment.copy_paste.classes: empty; there are {first_few(held.classes)}, and rare")
     if problems:
         raise ConfigError(problems)
     return [held.classes.index(name) for name in dict.fromkeys(pasting.classes)]
@@ -235,8 +234,4 @@ def _said(name: str, sampling: Sampling, rates: np.ndarray, held: ClassCounts) -
     yield text
     absent = [one for one, count in zip(held.classes, held.samples, strict=True) if not count]
     if absent:
-        yield f"sampling: no training sample holds {_listed(absent)}, so no sampling brings it"
-
-
-def _listed(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
+        yield f"sampling: no training sample holds {first_few(absent)}, so no sampling brings it"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from weft.errors import did_you_mean
 from weft.losses.base import Loss, TargetFacts, known_entries
 from weft.losses.class_weights import Weight
 from weft.registry import register
@@ -84,8 +84,7 @@ def _matrix(pairs: dict[str, dict[str, float]], classes: tuple[str, ...], inside
         for second, weight in others.items():
             for name in (first, second):
                 if name not in number:
-                    near = get_close_matches(name, classes, n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    hint = did_you_mean(name, classes)
                     raise ValueError(f"pairs names {name!r}, which is no class; there are {', '.join(classes)}{hint}")
             if said.setdefault(frozenset((first, second)), weight) != weight:
                 raise ValueError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
+from weft.errors import did_you_mean
 from weft.losses.base import TargetFacts
 from weft.registry import Range
 
@@ -92,8 +92,7 @@ def _given(option: str, given: Mapping[str, float] | list[float], target: Target
     if isinstance(given, Mapping):
         for name in given:
             if name not in names:
-                near = get_close_matches(name, names, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(name, names)
                 raise ValueError(f"{option} names {name!r}, which is no class; there are {', '.join(names)}{hint}")
         weights = [given.get(name, 1.0) for name in names]
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from math import pi
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from weft.data.text.picture import page
-from weft.errors import ConfigError, DataFault
+from weft.errors import ConfigError, DataFault, did_you_mean
 from weft.modalities.base import BadCell, Facts, Geometry, Lines, Modality, Preprocessor, Resolve
 from weft.modalities.columns import (
     Column,
@@ -119,8 +118,7 @@ class TableModality(Modality):
         known = [column.name for column in self.columns]
         for name in cell:
             if name not in known and name not in self.facts.get("left_out", {}):
-                near = get_close_matches(str(name), known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(str(name), known)
                 raise BadCell("no-column", f"there is no column {name!r}; there are {', '.join(known)}{hint}")
         if all(is_missing(value) for value in cell.values()):
             raise BadCell("empty-row", f"the row has no value; give one at least of {', '.join(known)}")

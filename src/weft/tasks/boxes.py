@@ -17,7 +17,7 @@ from weft.errors import DataFault
 from weft.modalities.base import BadCell, Facts, Field, Geometry, Resolve
 from weft.registry import Range
 from weft.tasks.box_cells import BoxForm, Entry, entries_of
-from weft.tasks.class_label import written
+from weft.tasks.class_label import unknown_class, written
 
 #: Share of a box that must lie in its image: of less, its numbers are of another form or another image.
 _INSIDE = 0.5
@@ -203,12 +203,7 @@ class Boxes(Field):
             return self._numbers[name]
         if self._by_place and name.isdecimal() and int(name) < len(self.classes):
             return int(name)
-        shown = ", ".join(self.classes[:10]) + (" …" if len(self.classes) > 10 else "")
-        raise BadCell(
-            "class-unknown",
-            f"class {name!r} is not in the table of {len(self.classes)} classes ({shown}); add it to `classes`, or "
-            "mend the cell",
-        )
+        raise unknown_class(name, self.classes)
 
     def _of_all_sets(self, rows: np.ndarray) -> np.ndarray:
         """(m, 7) with the class numbers of all data sets, without what has none, from (n, 7) with those of one set."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from weft.errors import DataFault
+from weft.errors import DataFault, first_few
 from weft.losses.base import TargetFacts
 from weft.modalities.base import BadCell, Facts, Field, Geometry, Lines, Resolve
 from weft.types import Answer
@@ -147,12 +147,7 @@ class ClassLabel(Field):
             return self._numbers[name]
         if self._by_place and _is_whole(name) and 0 <= int(name) < len(self.classes):
             return int(name)
-        shown = ", ".join(self.classes[:10]) + (" …" if len(self.classes) > 10 else "")
-        raise BadCell(
-            "class-unknown",
-            f"class {name!r} is not in the table of {len(self.classes)} classes ({shown}); add it to `classes`, or "
-            "mend the cell",
-        )
+        raise unknown_class(name, self.classes)
 
     def _refuse_one_class(self, classes: tuple[str, ...]) -> None:
         if len(classes) == 1 and not self.multi_label:
@@ -161,6 +156,15 @@ class ClassLabel(Field):
                 "second one, or name all classes in `classes`",
                 code="one-class",
             )
+
+
+def unknown_class(name: str, classes: Sequence[str]) -> BadCell:
+    """A class in a cell that is not in the table."""
+    return BadCell(
+        "class-unknown",
+        f"class {name!r} is not in the table of {len(classes)} classes ({first_few(classes)}); add it to `classes`, or "
+        "mend the cell",
+    )
 
 
 def written(text: str) -> Image.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from weft.data.scenes.ceilings import DECIDED_BY, ceilings, class_of
 from weft.data.scenes.latents import CLASSES, FACTS, MARKS, MODALITIES, Mark, Rules, Scene, draw, random
 from weft.data.scenes.render import Rendering
 from weft.data.scenes.words import captions, sentence
+from weft.errors import did_you_mean
 from weft.modalities.base import BadCell
 from weft.registry import Range, register
 
@@ -111,8 +111,7 @@ class Scenes:
             raise ValueError(f"the shares {given} are more than 1; what they leave is the share of plain things")
         for name in missing or {}:
             if name not in COLUMNS:
-                near = get_close_matches(name, COLUMNS, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(name, COLUMNS)
                 raise ValueError(f"missing names no column {name!r}; there are {', '.join(COLUMNS)}{hint}")
         self.num_samples = {"train": num_train, "val": num_val, "test": num_test}
         self.missing = dict(missing or {})
