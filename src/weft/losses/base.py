@@ -63,16 +63,18 @@ class Loss(nn.Module, ABC):
 
     @classmethod
     def wants_counts(cls, options: Mapping[str, Any]) -> bool:
-        """Whether, with these options, the classes of the training split have to be counted."""
-        return False
+        """Whether, with these options, the classes of the training split have to be counted: by default where weights
+        of classes say how they follow from the counts.
+        """
+        return any(isinstance(options.get(option), str) for option in ("class_weights", "pos_weight"))
 
     @abstractmethod
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count), two scalars in float32: the mean is their quotient."""
 
-    @abstractmethod
     def count(self, target: Tensor) -> Tensor:
-        """The count that `forward` returns, from the target alone."""
+        """The count that `forward` returns, from the target alone: by default the known entries."""
+        return known_entries(target).sum().float()
 
 
 def known_entries(target: Tensor) -> Tensor:

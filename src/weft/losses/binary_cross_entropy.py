@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from weft.losses.base import Loss, TargetFacts, known_entries
-from weft.losses.class_weights import PositiveWeights, asks_for_counts, positive_weights_of
+from weft.losses.class_weights import PositiveWeights, positive_weights_of
 from weft.registry import register
 from weft.types import Answer
 
@@ -31,11 +30,6 @@ class BinaryCrossEntropy(Loss):
         super().__init__(target)
         self.register_buffer("pos_weight", positive_weights_of(pos_weight, target), persistent=False)
 
-    @classmethod
-    def wants_counts(cls, options: Mapping[str, Any]) -> bool:
-        """See `Loss.wants_counts`."""
-        return asks_for_counts(options)
-
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count) of logits.
 
@@ -51,10 +45,6 @@ class BinaryCrossEntropy(Loss):
             prediction.float(), torch.where(known, target, 0).float(), pos_weight=weight, reduction="none"
         )
         return torch.where(known, terms, 0).sum(), self.count(target)
-
-    def count(self, target: Tensor) -> Tensor:
-        """Known entries."""
-        return known_entries(target).sum().float()
 
 
 @register("loss", "balanced_binary_cross_entropy")
@@ -85,7 +75,3 @@ class BalancedBinaryCrossEntropy(Loss):
         terms = F.binary_cross_entropy_with_logits(prediction.float(), truth, reduction="none")
         weight = truth * (1 - positive) + (1 - truth) * positive
         return torch.where(known, weight * terms, 0).sum(), self.count(target)
-
-    def count(self, target: Tensor) -> Tensor:
-        """Known entries."""
-        return known_entries(target).sum().float()

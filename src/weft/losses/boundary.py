@@ -59,10 +59,6 @@ class Boundary(Loss):
             total = total + torch.where(both, self.matrix[a, b] * _squared_error(second - first, a, b), 0).sum()
         return total, self.count(target)
 
-    def count(self, target: Tensor) -> Tensor:
-        """Known pixels."""
-        return known_entries(target).sum().float()
-
 
 def _squared_error(step: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """(P, h, w): ‖step − (e_b − e_a)‖², with e_k the k-th unit vector.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -24,11 +24,6 @@ PositiveWeights = dict[str, Weight] | list[Weight] | Literal["inverse"]
 
 #: β of the effective number of entries.
 Beta = Annotated[float, Range(0, 1, open_high=True)]
-
-
-def asks_for_counts(options: Mapping[str, Any]) -> bool:
-    """Whether the weights among a loss's options follow from counts."""
-    return any(isinstance(options.get(option), str) for option in ("class_weights", "pos_weight"))
 
 
 def weights_of(given: ClassWeights | None, target: TargetFacts, *, beta: float | None) -> Tensor | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from weft.losses.base import IGNORE, Loss, TargetFacts
-from weft.losses.class_weights import Beta, ClassWeights, asks_for_counts, weights_of
+from weft.losses.class_weights import Beta, ClassWeights, weights_of
 from weft.registry import Range, register
 from weft.types import Answer
 
@@ -40,11 +39,6 @@ class CrossEntropy(Loss):
         super().__init__(target)
         self.register_buffer("class_weights", weights_of(class_weights, target, beta=beta), persistent=False)
         self.label_smoothing = label_smoothing
-
-    @classmethod
-    def wants_counts(cls, options: Mapping[str, Any]) -> bool:
-        """See `Loss.wants_counts`."""
-        return asks_for_counts(options)
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count) of logits.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from weft.losses.base import Loss, TargetFacts, known_entries
-from weft.losses.class_weights import Beta, ClassWeights, asks_for_counts, weights_of
+from weft.losses.class_weights import Beta, ClassWeights, weights_of
 from weft.losses.cross_entropy import weighed_entries
 from weft.registry import Range, register
 from weft.types import Answer
@@ -57,11 +56,6 @@ class Focal(Loss):
         self.alpha = _NO_ALPHA if alpha is None else alpha
         self.register_buffer("class_weights", weights_of(class_weights, target, beta=beta), persistent=False)
 
-    @classmethod
-    def wants_counts(cls, options: Mapping[str, Any]) -> bool:
-        """See `Loss.wants_counts`."""
-        return asks_for_counts(options)
-
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count) of logits.
 
@@ -82,9 +76,9 @@ class Focal(Loss):
         return torch.where(known, terms, 0).sum(), self.count(target)
 
     def count(self, target: Tensor) -> Tensor:
-        """Known entries, each weighed by its class."""
+        """Known entries, of classes each weighed by its own."""
         if self.target.answer == "labels":
-            return known_entries(target).sum().float()
+            return super().count(target)
         return weighed_entries(target, self.class_weights)
 
 

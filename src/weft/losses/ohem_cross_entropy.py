@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from weft.losses.base import Loss, TargetFacts, known_entries, per_sample
-from weft.losses.class_weights import Beta, ClassWeights, asks_for_counts, weights_of
+from weft.losses.class_weights import Beta, ClassWeights, weights_of
 from weft.losses.focal import true_log_probability
 from weft.registry import Range, register
 from weft.types import Answer
@@ -52,11 +51,6 @@ class OhemCrossEntropy(Loss):
         self.keep = keep
         self.register_buffer("class_weights", weights_of(class_weights, target, beta=beta), persistent=False)
 
-    @classmethod
-    def wants_counts(cls, options: Mapping[str, Any]) -> bool:
-        """See `Loss.wants_counts`."""
-        return asks_for_counts(options)
-
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count) of logits.
 
@@ -77,7 +71,3 @@ class OhemCrossEntropy(Loss):
         smallest = torch.finfo(torch.float32).tiny  # all hard pixels may be of classes that weigh nothing
         means = (weights * losses).sum(1) / weights.sum(1).clamp(min=smallest)
         return (number * means).sum(), self.count(target)
-
-    def count(self, target: Tensor) -> Tensor:
-        """Known pixels."""
-        return known_entries(target).sum().float()

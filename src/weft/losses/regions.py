@@ -48,10 +48,6 @@ class Dice(Loss):
         means = losses.sum(1) / counted.sum(1).clamp(min=1)  # clamp: a sample may have no known pixel
         return (per_sample(known_entries(target)).sum(1) * means).sum(), self.count(target)
 
-    def count(self, target: Tensor) -> Tensor:
-        """Known entries."""
-        return known_entries(target).sum().float()
-
     @property
     def _labels(self) -> bool:
         return self.target.answer == "labels"
@@ -113,7 +109,3 @@ class Lovasz(Loss):
             if bool(number):
                 total = total + number * self.of_sample(logits, truth)
         return total, self.count(target)
-
-    def count(self, target: Tensor) -> Tensor:
-        """Known pixels."""
-        return known_entries(target).sum().float()

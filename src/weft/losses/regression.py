@@ -33,10 +33,6 @@ class _Elementwise(Loss):
         difference = prediction.float() - torch.where(known, target.float(), 0)
         return torch.where(known, self.term(difference), 0).sum(), self.count(target)
 
-    def count(self, target: Tensor) -> Tensor:
-        """Known entries."""
-        return known_entries(target).sum().float()
-
     @abstractmethod
     def term(self, difference: Tensor) -> Tensor:
         """The loss of each entry."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from weft import registry
-from weft.losses.base import Loss, TargetFacts, known_entries
+from weft.losses.base import Loss, TargetFacts
 from weft.registry import Part
 
 #: One loss, or several that are added up, as a task has them among its options.
@@ -40,10 +40,6 @@ class WeightedSum(Loss):
         """(sum, count)."""
         sums = [self.weights[name] * loss(prediction, target)[0] for name, loss in self.losses.items()]
         return torch.stack(sums).sum(), self.count(target)
-
-    def count(self, target: Tensor) -> Tensor:
-        """Known entries."""
-        return known_entries(target).sum().float()
 
 
 def build_loss(chosen: Part | Sequence[Part], target: TargetFacts) -> Loss:
