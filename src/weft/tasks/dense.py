@@ -1,10 +1,10 @@
-"""The head of every task that answers per pixel: a decoder, a convolution, and the way up to the pixels."""
+"""What every task that answers per pixel is: a decoder, a convolution, and the way up to the pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,22 +15,14 @@ from weft import registry
 from weft.decoders.base import Decoder
 from weft.decoders.blocks import resized
 from weft.metrics.calibration import NUM_BINS
+from weft.modalities.base import Field
 from weft.registry import Part
+from weft.tasks.base import Task
 from weft.tasks.dense_stages import Attention, Auxiliary, AuxiliaryHeads, Refine, Refinement, SelfAttention
-from weft.types import Features, FeatureSpec
+from weft.types import Features, FeatureSpec, Need
 
-
-def strides_read(options: Mapping[str, Any], default: Part) -> tuple[int, ...] | None:
-    """What the decoder and the stages among a dense task's options read; see `Task.strides_read`."""
-    part: Part = registry.as_part("decoder", options.get("decoder", default))
-    decoder: type[Decoder] = registry.get("decoder", part.type)  # type: ignore[assignment]  # every decoder is a class
-    read = decoder.strides_read(part.options)
-    if read is None:
-        return None
-    auxiliary = registry.as_group(Auxiliary, options.get("auxiliary"))
-    refine = registry.as_group(Refine, options.get("refine"))
-    beside = (*(auxiliary.strides if auxiliary else ()), *((refine.stride,) if refine else ()))
-    return tuple(sorted({*read, *beside}))
+#: The decoder of a dense task whose configuration names none.
+DECODER = Part("decoder", "deeplabv3plus")
 
 
 @dataclass(frozen=True)
@@ -59,15 +51,6 @@ class DenseDesign:
         coarse = () if self.refine is None else (self.refine.weight,)
         heads = () if self.auxiliary is None else (self.auxiliary.weight,) * len(self.auxiliary.strides)
         return (1.0, *coarse, *heads)
-
-    def stages_of(self, logits: Tensor, num_channels: int) -> list[tuple[float, Tensor]]:
-        """(weight of its loss, (P, K, h, w)) of every stage in what a head says: in evaluation of the answer alone.
-
-        Args:
-            logits: (P, S · K, h, w) in training, (P, K, h, w) in evaluation.
-            num_channels: K.
-        """
-        return list(zip(self.weights, logits.split(num_channels, dim=1), strict=False))
 
 
 class DenseHead(nn.Module):
@@ -110,6 +93,51 @@ class DenseHead(nn.Module):
         read = pyramid if self.attention is None else (*pyramid[:-1], self.attention(pyramid[-1]))
         coarse: Tensor = self.project(self.dropout(self.decoder(read)))
         return (coarse if self.refine is None else self.refine(coarse, pyramid)), coarse
+
+
+class DenseTask(Task):
+    """A task with a number, or several, for every pixel at the size of the input.
+
+    Its options `decoder`, `dropout`, `attention`, `refine` and `auxiliary` are those of a `DenseDesign`.
+    """
+
+    need: ClassVar[Need] = "maps"
+    additive: ClassVar[bool] = True
+
+    def __init__(
+        self, views: Mapping[str, FeatureSpec], field: Field, *, design: DenseDesign, num_channels: int
+    ) -> None:
+        self._design, self._num_channels = design, num_channels
+        super().__init__(views, field)
+
+    @classmethod
+    def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """See `Task.strides_read`: those of the decoder and of the stages beside it."""
+        part: Part = registry.as_part("decoder", options.get("decoder", DECODER))
+        decoder: type[Decoder] = registry.get("decoder", part.type)  # type: ignore[assignment]  # all are classes
+        read = decoder.strides_read(part.options)
+        if read is None:
+            return None
+        auxiliary = registry.as_group(Auxiliary, options.get("auxiliary"))
+        refine = registry.as_group(Refine, options.get("refine"))
+        beside = (*(auxiliary.strides if auxiliary else ()), *((refine.stride,) if refine else ()))
+        return tuple(sorted({*read, *beside}))
+
+    def build_head(self, spec: FeatureSpec) -> nn.Module:
+        """A decoder and a 1×1 convolution to the K numbers of a pixel."""
+        return self._design.build(spec, self._num_channels)
+
+    def answer_of(self, logits: Tensor) -> Tensor:
+        """(P, K, h, w) of what a head says: in training the other stages stand after the answer."""
+        return logits[:, : self._num_channels]
+
+    def stages_of(self, logits: Tensor) -> list[tuple[float, Tensor]]:
+        """(weight of its loss, (P, K, h, w)) of every stage in what a head says: in evaluation of the answer alone.
+
+        Args:
+            logits: (P, S · K, h, w) in training, (P, K, h, w) in evaluation.
+        """
+        return list(zip(self._design.weights, logits.split(self._num_channels, dim=1), strict=False))
 
 
 def at_one_size(logits: dict[str, Tensor]) -> dict[str, Tensor]:

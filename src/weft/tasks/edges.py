@@ -10,21 +10,19 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.losses.weighted_sum import Losses, build_loss, wants_counts
 from weft.metrics.edges import THRESHOLDS, EdgeCounts, Matching, count_edges, distance_to, reach_of, thinned
 from weft.modalities.base import Facts
 from weft.registry import Part, Range, register
-from weft.tasks.base import Task
 from weft.tasks.colours import over
-from weft.tasks.dense import DenseDesign, strides_read
+from weft.tasks.dense import DECODER, DenseDesign, DenseTask
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.edge_map import EDGE, OUTSIDE, UNKNOWN, EdgeMap, widened
 from weft.tasks.exchange import answer_path, write_sidecar
-from weft.types import Answer, FeatureSpec, Need, Records
+from weft.types import Answer, FeatureSpec, Records
 
-_DECODER = Part("decoder", "deeplabv3plus")
 _LOSS = Part("loss", "balanced_binary_cross_entropy")
 
 #: Of pictures: answers near a true edge, answers far from any, true edges that were missed.
@@ -32,7 +30,7 @@ _RIGHT, _WRONG, _MISSED = (30, 170, 60), (230, 40, 40), (40, 90, 230)
 
 
 @register("task", "edges")
-class Edges(Task):
+class Edges(DenseTask):
     """The probability of a boundary at every pixel, at the size of the input.
 
     Answer and truth are thinned to one pixel before they are matched within a distance. Precision is the share of the
@@ -57,11 +55,9 @@ class Edges(Task):
     """
 
     Target = EdgeMap
-    need: ClassVar[Need] = "maps"
     answer: Answer = "labels"
     main_figure = "ODS"
     higher_is_better: ClassVar[dict[str, bool]] = {"ODS": True, "OIS": True, "AP": True, "F": True}
-    additive: ClassVar[bool] = True
     field: EdgeMap
 
     def __init__(
@@ -69,7 +65,7 @@ class Edges(Task):
         views: dict[str, FeatureSpec],
         field: EdgeMap,
         *,
-        decoder: Annotated[Part, "decoder"] = _DECODER,
+        decoder: Annotated[Part, "decoder"] = DECODER,
         loss: Losses = _LOSS,
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.0,
         attention: Attention | None = None,
@@ -78,10 +74,10 @@ class Edges(Task):
         tolerance: Annotated[float, Range(0, 1)] = 0.0075,
         matching: Matching = "exact",
     ) -> None:
-        self._design = DenseDesign(decoder, dropout, attention, refine, auxiliary)
         self._tolerance = tolerance
         self._matching: Matching = matching
-        super().__init__(views, field)
+        design = DenseDesign(decoder, dropout, attention, refine, auxiliary)
+        super().__init__(views, field, design=design, num_channels=1)
         self.criterion = build_loss(loss, field.loss_target())
         self.register_buffer("threshold", torch.tensor(0.5))
 
@@ -89,15 +85,6 @@ class Edges(Task):
     def brings(cls, options: Mapping[str, Any]) -> Facts:
         """See `Task.brings`: whether the loss needs the edges counted."""
         return {"counted": True} if wants_counts(options.get("loss", _LOSS)) else {}
-
-    @classmethod
-    def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """See `Task.strides_read`: those of the decoder and of the stages beside it."""
-        return strides_read(options, _DECODER)
-
-    def build_head(self, spec: FeatureSpec) -> nn.Module:
-        """A decoder and a 1×1 convolution to one number."""
-        return self._design.build(spec, 1)
 
     def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count) over known pixels; the sum of every stage, by its weight, and the count of the answer.
@@ -108,7 +95,7 @@ class Edges(Task):
         """
         truth = widened(target, self.field.width)
         total = logits[:0].float().sum()
-        for weight, stage in self._design.stages_of(logits, 1):
+        for weight, stage in self.stages_of(logits):
             total = total + weight * self.criterion(stage, truth)[0]
         return total, self.criterion.count(truth)
 
@@ -118,7 +105,7 @@ class Edges(Task):
 
     def predict(self, logits: Tensor) -> Tensor:
         """(P, 1, H, W) probabilities."""
-        return logits[:, :1].float().sigmoid()  # in training the other stages stand after the answer
+        return self.answer_of(logits).float().sigmoid()
 
     def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
         """Per sample and threshold: pixels `answered`, `right` and `found`; `actual`; and the three at its best.

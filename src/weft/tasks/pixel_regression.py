@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.losses.base import TargetFacts
 from weft.losses.weighted_sum import Losses, build_loss, needs_positive
 from weft.metrics.confusion import ratio
 from weft.registry import Part, Range, register
-from weft.tasks.base import Task
 from weft.tasks.colours import paint_values
-from weft.tasks.dense import DenseDesign, strides_read
+from weft.tasks.dense import DECODER, DenseDesign, DenseTask
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.exchange import answer_path, write_sidecar
 from weft.tasks.pixel_values import PixelValues
-from weft.types import Answer, FeatureSpec, Need, Records
+from weft.types import Answer, FeatureSpec, Records
 
-_DECODER = Part("decoder", "deeplabv3plus")
 _LOSS = Part("loss", "l1")
 
 #: Ratios of prediction and truth that the figures delta_1.25, delta_1.25^2 and delta_1.25^3 allow.
@@ -34,7 +31,7 @@ _RATIOS = {"delta_1.25": 1.25, "delta_1.25^2": 1.25**2, "delta_1.25^3": 1.25**3}
 
 
 @register("task", "pixel_regression")
-class PixelRegression(Task):
+class PixelRegression(DenseTask):
     """A value for every pixel, at the size of the input, in the target's own unit.
 
     The network answers in units of the training split's spread around its mean, and so is the loss measured. Unknown
@@ -57,7 +54,6 @@ class PixelRegression(Task):
     """
 
     Target = PixelValues
-    need: ClassVar[Need] = "maps"
     answer: Answer = "values"
     main_figure = "RMSE"
     higher_is_better: ClassVar[dict[str, bool]] = {
@@ -69,7 +65,6 @@ class PixelRegression(Task):
         "delta_1.25^2": True,
         "delta_1.25^3": True,
     }
-    additive: ClassVar[bool] = True
     field: PixelValues
 
     def __init__(
@@ -77,7 +72,7 @@ class PixelRegression(Task):
         views: dict[str, FeatureSpec],
         field: PixelValues,
         *,
-        decoder: Annotated[Part, "decoder"] = _DECODER,
+        decoder: Annotated[Part, "decoder"] = DECODER,
         loss: Losses = _LOSS,
         output: Literal["auto", "linear", "positive"] = "auto",
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.0,
@@ -86,8 +81,8 @@ class PixelRegression(Task):
         auxiliary: Auxiliary | None = None,
         data_range: Annotated[float, Range(0, open_low=True)] | None = None,
     ) -> None:
-        self._design = DenseDesign(decoder, dropout, attention, refine, auxiliary)
-        super().__init__(views, field)
+        design = DenseDesign(decoder, dropout, attention, refine, auxiliary)
+        super().__init__(views, field, design=design, num_channels=1)
         self.criterion = build_loss(loss, TargetFacts("values", maps=True))
         self.positive = field.low > 0 if output == "auto" else output == "positive"
         if needs_positive(self.criterion) and not self.positive:
@@ -95,15 +90,6 @@ class PixelRegression(Task):
                 "the loss takes logarithms and answers may be negative; say `output: positive`, or choose another loss"
             )
         self.data_range = field.high - field.low if data_range is None else data_range
-
-    @classmethod
-    def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """See `Task.strides_read`: those of the decoder and of the stages beside it."""
-        return strides_read(options, _DECODER)
-
-    def build_head(self, spec: FeatureSpec) -> nn.Module:
-        """A decoder and a 1×1 convolution to one value."""
-        return self._design.build(spec, 1)
 
     def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(sum, count) over known pixels; the sum of every stage, by its weight, and the count of the answer.
@@ -114,7 +100,7 @@ class PixelRegression(Task):
         """
         known = self._known_only(target)
         total, count = logits[:0].float().sum(), self.count(target)
-        for weight, stage in self._design.stages_of(logits, 1):
+        for weight, stage in self.stages_of(logits):
             stage_sum, _ = self.criterion(self.predict(stage) / self.field.std, known)
             total = total + weight * stage_sum
         return total, count
@@ -125,8 +111,7 @@ class PixelRegression(Task):
 
     def predict(self, logits: Tensor) -> Tensor:
         """(P, 1, H, W) values in the target's unit."""
-        # in training the other stages stand after the answer
-        centred = logits[:, :1].float() + self.field.mean / self.field.std
+        centred = self.answer_of(logits).float() + self.field.mean / self.field.std
         return self.field.std * (F.softplus(centred) if self.positive else centred)
 
     def logits_of(self, prediction: Tensor, *, size: tuple[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.losses.base import IGNORE
 from weft.losses.weighted_sum import Losses, build_loss, wants_counts
@@ -19,20 +19,18 @@ from weft.metrics.calibration import Reliability
 from weft.metrics.confusion import intersection_over_union, mean_known, ratio, recall
 from weft.modalities.base import Facts
 from weft.registry import Part, Range, register
-from weft.tasks.base import Task
 from weft.tasks.colours import UNLABELLED, over, paint, palette
-from weft.tasks.dense import DenseDesign, DenseHead, at_one_size, calibration_bins, strides_read, to_pixels
+from weft.tasks.dense import DECODER, DenseDesign, DenseHead, DenseTask, at_one_size, calibration_bins, to_pixels
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.exchange import answer_path, write_sidecar
 from weft.tasks.label_map import LabelMap
-from weft.types import Answer, Features, FeatureSpec, Need, Records
+from weft.types import Answer, Features, FeatureSpec, Records
 
-_DECODER = Part("decoder", "deeplabv3plus")
 _LOSS = Part("loss", "cross_entropy")
 
 
 @register("task", "segmentation")
-class Segmentation(Task):
+class Segmentation(DenseTask):
     """A class for every pixel, at the size of the input.
 
     Figures, over all labelled pixels of the data set: mIoU is the mean IoU of the classes that occur in the truth or in
@@ -49,7 +47,6 @@ class Segmentation(Task):
     """
 
     Target = LabelMap
-    need: ClassVar[Need] = "maps"
     answer: Answer = "classes"
     main_figure = "mIoU"
     higher_is_better: ClassVar[dict[str, bool]] = {
@@ -59,7 +56,6 @@ class Segmentation(Task):
         "IoU": True,
         "ECE": False,
     }
-    additive: ClassVar[bool] = True
     field: LabelMap
 
     def __init__(
@@ -67,7 +63,7 @@ class Segmentation(Task):
         views: dict[str, FeatureSpec],
         field: LabelMap,
         *,
-        decoder: Annotated[Part, "decoder"] = _DECODER,
+        decoder: Annotated[Part, "decoder"] = DECODER,
         loss: Losses = _LOSS,
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
         attention: Attention | None = None,
@@ -75,23 +71,14 @@ class Segmentation(Task):
         auxiliary: Auxiliary | None = None,
     ) -> None:
         self.classes = list(field.classes)
-        self._design = DenseDesign(decoder, dropout, attention, refine, auxiliary)
-        super().__init__(views, field)
+        design = DenseDesign(decoder, dropout, attention, refine, auxiliary)
+        super().__init__(views, field, design=design, num_channels=len(field.classes))
         self.criterion = build_loss(loss, field.loss_target())
 
     @classmethod
     def brings(cls, options: Mapping[str, Any]) -> Facts:
         """See `Task.brings`: whether the loss needs the classes counted."""
         return {"counted": True} if wants_counts(options.get("loss", _LOSS)) else {}
-
-    @classmethod
-    def strides_read(cls, options: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """See `Task.strides_read`: those of the decoder and of the stages beside it."""
-        return strides_read(options, _DECODER)
-
-    def build_head(self, spec: FeatureSpec) -> nn.Module:
-        """A decoder and a 1×1 convolution to the classes."""
-        return self._design.build(spec, len(self.classes))
 
     def forward(self, features: Features, *, view: str, size: tuple[int, int]) -> Tensor:
         """Logits (P, K, H, W) at `size`; in training those of all S stages, (P, S · K, h, w), for `loss` to enlarge."""
@@ -115,7 +102,7 @@ class Segmentation(Task):
         step = _samples_at_once(logits, target)
         for first in range(0, len(target), step):
             piece = slice(first, first + step)
-            for weight, stage in self._design.stages_of(logits[piece], len(self.classes)):
+            for weight, stage in self.stages_of(logits[piece]):
                 piece_sum, piece_count = self.criterion(to_pixels(stage, (height, width)), numbers[piece])
                 total = total + weight * piece_sum
             count = count + piece_count
@@ -127,9 +114,8 @@ class Segmentation(Task):
 
     def predict(self, logits: Tensor) -> Tensor:
         """(P, K, H, W) probabilities."""
-        logits = logits[:, : len(self.classes)]  # in training the other stages stand after the answer
         # over the last dimension: twice as fast as over the first on a processor
-        return logits.float().movedim(1, -1).softmax(-1).movedim(-1, 1)
+        return self.answer_of(logits).float().movedim(1, -1).softmax(-1).movedim(-1, 1)
 
     def alike(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
         """See `Task.alike`: views may have decoders of different strides."""
