@@ -21,10 +21,9 @@ _PLACES_OF_BOX = 5
 class Points(Field):
     """Points (x, y) or boxes in pixels of the sample's image, from its top left corner.
 
-    A cell is a list in the order of the names, or {name: entry}, as JSON where it is text. An entry of a point is [x,
-    y] or [x, y, visible], of a box four numbers or those and visible; null, or a name that is not there: not visible.
-    An empty
-    cell is another thing: nobody looked.
+    A cell is a list in the order of the names, or {name: entry}, as JSON where it is text. An entry of a point is
+    `[x, y]` or `[x, y, visible]`, of a box four numbers or those and visible; null, or a name that is not there: not
+    visible. An empty cell is another thing: nobody looked.
 
     Args:
         points: the names; by default those the data format declares, else those found in the training split.
