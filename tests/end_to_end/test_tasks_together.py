@@ -74,6 +74,12 @@ def test_a_rule_goes_on_after_a_stop_as_if_there_had_been_none(
         {k: v for k, v in row.items() if k != "seconds"} for row in rows[1]
     ]
     assert {"weight/room", "weight/num_things", "cosine/room/num_things"} <= rows[0][0].keys()
+    for row in (row for row in rows[0] if row["split"] == "train"):
+        cosine, share, looks = (float(row[f"{what}/heating/num_things"]) for what in ("cosine", "conflict", "looks"))
+        assert looks == 2  # steps of the epoch, each looked at
+        assert share in (0, 0.5, 1)
+        assert share > 0 or cosine >= 0
+        assert share < 1 or cosine < 0
 
 
 def test_every_task_is_trained_by_itself_from_the_same_file(tmp_path: Path) -> None:

@@ -58,7 +58,10 @@ class Journal:
         row["lr"] = position.lr
         for task, total in position.loss_sums.items():
             row[f"loss/{task}"] = total / position.loss_counts[task]
-        row.update({column: total / number for column, (total, number) in position.noted.items()})
+        for column, (total, number) in position.noted.items():
+            row[column] = total / number
+            if column.startswith("conflict/"):  # a share of few steps, not of every one: say of how many
+                row[column.replace("conflict", "looks", 1)] = int(number)
         for task, decision in self.model.decisions.items():
             row.update({f"decision/{task}/{view}": share for view, share in decision.explain().items()})
         return row

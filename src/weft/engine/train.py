@@ -224,6 +224,7 @@ class Training:
             position.note(f"weight/{task}", weight * self.experiment.tasks[task].weight)
         for (one, other), cosine in (taken.conflict.cosines() if taken.conflict else {}).items():
             position.note(f"cosine/{one}/{other}", cosine)
+            position.note(f"conflict/{one}/{other}", float(cosine < 0))
         after: dict[str, float] = {}
         if self.balancing.looks_again and taken.counts:
             seed_step(config.seed, position.step, self.device)  # the same dropout as before
