@@ -1,18 +1,20 @@
-"""Pedestrians by torchvision's own FCOS in its reference loop, beside weft's fold of configs/pennfudan.yaml.
+"""Pedestrians by torchvision's own FCOS in its reference loop, beside a cross-validation of configs/pennfudan.yaml.
 
-The same pictures, fold, encoder weights, size, batches and epochs; torchvision's transforms, head, optimiser and
-schedule as its reference script for detection has them (SGD with momentum 0.9 and weight decay 1e-4, a linear warm-up,
-drops by ten at 16/26 and 22/26 of the epochs, mirroring). Both are scored by the same code.
+The same folds, encoder weights, size, batches and epochs; torchvision's transforms, head, optimiser and schedule as its
+reference script for detection has them (SGD with momentum 0.9 and weight decay 1e-4, a linear warm-up, drops by ten at
+16/26 and 22/26 of the epochs, mirroring). Both answer the pictures of a fold with the last weights, and one code scores
+both against the same boxes; the interval of the difference resamples pictures.
 
-    python benchmarks/detection.py DATA WEIGHTS [RUN]
+    weft crossvalidate configs/pennfudan.yaml data.root=DATA --inner 0
+    python benchmarks/detection.py RUN WEIGHTS [--rate 0.01] [--precision bf16]
 
-DATA is the folder of Penn-Fudan, WEIGHTS the file of mobilenetv2_100, RUN a finished fold of weft to set beside it.
+RUN is the folder that the first prints, WEIGHTS the file of mobilenetv2_100 that it began with.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -22,42 +24,51 @@ import timm
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.fcos import FCOS
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from weft import load_experiment
-from weft.data.pipeline import build_data
-from weft.metrics.box_matching import match
-from weft.metrics.detection import Ranked, coco_average_precision
+from weft.data.splits import FOLD
+from weft.engine.evaluate import read_records
+from weft.engine.loading import LoadedRun, load_run
+from weft.metrics.bootstrap import LEVEL, align, draws, intervals, percentiles
+from weft.tasks.detection import Detection
+from weft.types import Records
 
-FOLD = "data.validation={by: random, folds: 5, fold: 0, inner: 0.1}"
-SIZE, EPOCHS, BATCH, LEARNING_RATE, WIDTH, MOST = (256, 320), 16, 4, 0.01, 256, 100
+TASK, WIDTH, RESAMPLES = "people", 256, 1000
 
 Target = dict[str, Tensor]
 
 
 class Pedestrians(Dataset[tuple[Tensor, Target]]):
-    """Pictures with the boxes around the people of their masks."""
+    """Pictures with the boxes around the people of their masks.
 
-    def __init__(self, root: Path, ids: list[str], *, training: bool) -> None:
-        self.root, self.ids, self.training = root, ids, training
+    Args:
+        root: the folder of Penn-Fudan.
+        ids: names of the pictures.
+        size: (H, W) that they are brought to.
+        training: mirror every other picture.
+    """
+
+    def __init__(self, root: Path, ids: list[str], size: tuple[int, int], *, training: bool) -> None:
+        self.root, self.ids, self.size, self.training = root, ids, size, training
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
-        name, size = self.ids[index], SIZE[::-1]
+        name, (height, width) = self.ids[index], self.size
         picture = Image.open(self.root / "PNGImages" / f"{name}.jpg").convert("RGB")
         mask = np.asarray(Image.open(self.root / "PedMasks" / f"{name}_mask.png"))
-        scale = np.array([size[0] / picture.width, size[1] / picture.height])
+        scale = np.array([width / picture.width, height / picture.height])
         places = [np.argwhere(mask == number)[:, ::-1] for number in np.unique(mask) if number]
         boxes = np.array([[*(at.min(0) * scale), *((at.max(0) + 1) * scale)] for at in places], np.float32)
-        pixels = np.array(picture.resize(size, Image.Resampling.BILINEAR))
+        pixels = np.array(picture.resize((width, height), Image.Resampling.BILINEAR))
         if self.training and torch.rand(()) < 0.5:
-            pixels, boxes = pixels[:, ::-1].copy(), boxes * [-1, 1, -1, 1] + [size[0], 0, size[0], 0]
+            pixels, boxes = pixels[:, ::-1].copy(), boxes * [-1, 1, -1, 1] + [width, 0, width, 0]
             boxes = boxes[:, [2, 1, 0, 3]].astype(np.float32)
         image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
         return image, {"boxes": torch.from_numpy(boxes), "labels": torch.ones(len(boxes), dtype=torch.int64)}
@@ -89,87 +100,115 @@ class Backbone(nn.Module):
         return levels
 
 
-def build(weights: Path) -> FCOS:
+def build(weights: Path, size: tuple[int, int], most: int) -> FCOS:
     """torchvision's detector on that backbone, at the size of the data."""
     anchors = AnchorGenerator(((8,), (16,), (32,), (64,), (128,)), ((1.0,),) * 5)
     return FCOS(
         Backbone(weights),
         num_classes=2,
-        min_size=SIZE[0],
-        max_size=SIZE[1],
+        min_size=min(size),
+        max_size=max(size),
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
         anchor_generator=anchors,
         score_thresh=0.05,
-        detections_per_img=MOST,
+        detections_per_img=most,
     )
 
 
-def train(network: FCOS, loader: DataLoader[tuple[Tensor, Target]]) -> None:
+def train(
+    network: FCOS, loader: DataLoader[tuple[Tensor, Target]], *, epochs: int, rate: float, precision: str
+) -> None:
     """The reference loop."""
     parameters = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(parameters, LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
-    steps, warmup = len(loader), min(1000, len(loader) - 1)
-    drops = {round(EPOCHS * part / 26) for part in (16, 22)}
+    optimizer = torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=1e-4)
+    warmup = min(1000, len(loader) - 1)
+    drops = {round(epochs * part / 26) for part in (16, 22)}
     network.train()
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         for step, (images, targets) in enumerate(loader):
-            rate = LEARNING_RATE * 0.1 ** sum(epoch >= drop for drop in drops)
+            now = rate * 0.1 ** sum(epoch >= drop for drop in drops)
             if epoch == 0 and step < warmup:
-                rate *= 0.001 + 0.999 * step / warmup
+                now *= 0.001 + 0.999 * step / warmup
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            with torch.autocast("cpu", torch.bfloat16):
+                group["lr"] = now
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 losses = network(images, targets)
             total = torch.stack(list(losses.values())).sum()
-            if not math.isfinite(float(total)):
-                raise SystemExit(f"the loss is {float(total)} in step {epoch * steps + step}")
+            if not math.isfinite(value := float(total.detach())):
+                raise SystemExit(f"the loss is {value} in step {step} of epoch {epoch + 1}")
             optimizer.zero_grad()
             total.backward()
             optimizer.step()
-        print(f"  epoch {epoch + 1}/{EPOCHS}: loss {float(total):.3f}", flush=True)
+        print(f"    epoch {epoch + 1}/{epochs}: loss {value:.3f}", flush=True)
 
 
 @torch.inference_mode()
-def average_precision(network: FCOS, data: Pedestrians) -> tuple[float, float]:
-    """AP and AP50 over the pictures."""
+def answers(network: FCOS, loaded: LoadedRun, task: Detection, pictures: Pedestrians) -> Records:
+    """What weft's task keeps of torchvision's answers to the pictures of a fold, against weft's own boxes."""
     network.eval()
-    most = max(len(data[index][1]["boxes"]) for index in range(len(data)))
-    answers, truth = np.zeros((len(data), MOST, 6)), np.full((len(data), most, 7), -1.0)
-    for index in range(len(data)):
-        image, target = data[index]
-        (said,) = network([image])
-        boxes = target["boxes"].numpy()
-        answers[index, : len(said["boxes"]), :5] = np.column_stack([said["boxes"], said["scores"]])
-        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-        truth[index, : len(boxes)] = np.column_stack([boxes, np.zeros((len(boxes), 2)), area])
-    matched = match(answers, truth, 1)
-    found = coco_average_precision(Ranked.of(answers[..., 4], answers[..., 5], matched.coco, 1), matched.actual.sum(0))
-    return float(found[0, 0].mean()), float(found[0, 0, 0])
+    place = {name: index for index, name in enumerate(pictures.ids)}
+    found = []
+    for batch in loaded.data.batches(FOLD, multiple=loaded.multiple):
+        said = network([pictures[place[name]][0] for name in batch.ids])
+        rows = [torch.column_stack([one["boxes"], one["scores"], one["labels"] - 1.0]) for one in said]
+        together = torch.stack([pad(row, (0, 0, 0, task.max_boxes - len(row))) for row in rows])
+        found.append(task.records(together, batch.targets[TASK], list(batch.ids)))
+    return Records.merge(found)
+
+
+def fold_of(run: Path, weights: Path, *, rate: float, precision: str) -> tuple[Detection, Records, Records]:
+    """The task, torchvision's answers and weft's to one fold."""
+    loaded = load_run(run)
+    experiment, data = loaded.experiment, loaded.data
+    task = loaded.model.tasks[TASK]
+    assert isinstance(task, Detection)
+    assert experiment.data.size is not None
+    root, size = Path(str(experiment.data.format.options["root"])), experiment.data.size
+    torch.manual_seed(experiment.train.seed)
+    training = Pedestrians(root, data.ids("train"), size, training=True)
+    loader = DataLoader(
+        training, experiment.train.batch_size, shuffle=True, drop_last=True, collate_fn=_together, num_workers=0
+    )
+    network = build(weights, size, task.max_boxes)
+    parameters = sum(p.numel() for p in network.parameters())
+    print(f"{run.name}: {parameters:,} parameters, {len(training)} pictures")
+    start = time.perf_counter()
+    train(network, loader, epochs=experiment.train.epochs, rate=rate, precision=precision)
+    seconds = time.perf_counter() - start
+    theirs = answers(network, loaded, task, Pedestrians(root, data.ids(FOLD), size, training=False))
+    ours = read_records(run / "evaluation" / FOLD / "records" / f"{TASK}__image.npz")
+    scored = [100 * task.figures(records)["AP"] for records in (theirs, ours)]
+    print(f"  {seconds:.0f} s of training; AP {scored[0]:.1f}, weft's {scored[1]:.1f}", flush=True)
+    return task, theirs, ours
 
 
 def main() -> None:
-    if len(sys.argv) not in (3, 4):
-        raise SystemExit(__doc__)
-    root, weights = Path(sys.argv[1]), Path(sys.argv[2])
-    torch.manual_seed(0)
-    data = build_data(load_experiment("configs/pennfudan.yaml", [f"data.root={root}", FOLD]))
-    training = Pedestrians(root, data.ids("train"), training=True)
-    loader = DataLoader(training, BATCH, shuffle=True, drop_last=True, collate_fn=_together)
-    network = build(weights)
-    print(f"torchvision: {sum(p.numel() for p in network.parameters()):,} parameters, {len(training)} pictures")
-    start = time.perf_counter()
-    train(network, loader)
-    seconds = time.perf_counter() - start
-    precision, at_half = average_precision(network, Pedestrians(root, data.ids("fold"), training=False))
-    print(f"torchvision: AP {100 * precision:.1f} %, AP50 {100 * at_half:.1f} %, {seconds:.0f} s of training")
-    if len(sys.argv) == 4:
-        from weft import evaluate
-
-        task = evaluate(sys.argv[3], split="fold", quick=True, progress=False)["tasks"]["people"]
-        ((_, scored),) = task["subsets"].items()
-        figures = scored["figures"]
-        print(f"weft:        AP {100 * figures['AP']['value']:.1f} %, AP50 {100 * figures['AP50']['value']:.1f} %")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--rate", type=float, default=0.01)
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    given = parser.parse_args()
+    runs = sorted(given.run.glob("repeat-0-fold-*"))
+    folds = [fold_of(run, given.weights, rate=given.rate, precision=given.precision) for run in runs]
+    task = folds[0][0]
+    theirs, ours = align(Records.merge([fold[1] for fold in folds]), Records.merge([fold[2] for fold in folds]))
+    for who, records in (("torchvision", theirs), ("weft", ours)):
+        figures = intervals(records, task.figures, number=RESAMPLES)
+        line = [
+            f"{name} {100 * one['value']:.1f} [{100 * one['low']:.1f}, {100 * one['high']:.1f}]"
+            for name, one in figures.items()
+            if name in ("AP", "AP50", "AP75")
+        ]
+        print(f"{who}, {len(records)} pictures of {len(folds)} folds: {', '.join(line)}")
+    drawn = [
+        [task.figures(ours.take(index))["AP"] - task.figures(theirs.take(index))["AP"]]
+        for index in draws([""] * len(ours), RESAMPLES, seed=0)
+    ]
+    (low,), (high,) = percentiles(np.array(drawn), LEVEL)
+    gap = task.figures(ours)["AP"] - task.figures(theirs)["AP"]
+    print(f"weft - torchvision: AP {100 * gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points")
 
 
 if __name__ == "__main__":
