@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from weft.boxes import COUNTED, CROWD, DIFFICULT
 from weft.modalities.base import BadCell
+from weft.tasks.cells import class_name, from_json
 
 #: What the four numbers of a box are: two corners; a corner, width and height; the centre, width and height.
 BoxForm = Literal["xyxy", "xywh", "cxcywh"]
@@ -50,11 +50,7 @@ def entries_of(cell: Any, form: BoxForm) -> list[Entry]:
     Raises:
         BadCell: it is none of them, or holds a box without an area or with numbers that are none.
     """
-    if isinstance(cell, str):
-        try:
-            cell = json.loads(cell)
-        except json.JSONDecodeError as error:
-            raise BadCell("box-format", f"{cell[:60]!r} is not JSON ({error.msg}); write [{_ENTRY}, …]") from error
+    cell = from_json(cell, "box-format", wanted=f"[{_ENTRY}, …]")
     if isinstance(cell, Mapping):
         cell = _turned(cell)
     if not isinstance(cell, Sequence | np.ndarray):
@@ -94,7 +90,7 @@ def _entry(entry: Any, form: BoxForm) -> Entry:
     elif isinstance(entry, Sequence | np.ndarray) and not isinstance(entry, str) and len(entry) == 5:
         numbers, name = entry[:4], entry[4]
     corners = _corners(numbers, form, str(entry if isinstance(entry, Mapping) else list(entry))[:80])
-    return Entry(corners, None if name is None else _name(name), ignored, area, str(list(numbers)))
+    return Entry(corners, None if name is None else class_name(name), ignored, area, str(list(numbers)))
 
 
 def _corners(numbers: Any, form: BoxForm, shown: str) -> tuple[float, float, float, float]:
@@ -131,12 +127,3 @@ def _area(area: Any, entry: Any) -> float:
     if isinstance(area, bool) or not isinstance(area, int | float) or not math.isfinite(area) or area < 0:
         raise BadCell("box-format", f"{entry} has the area {area!r}; it is a number of pixels")
     return float(area)
-
-
-def _name(value: Any) -> str:
-    """A class as text: 3, 3.0 and "3" are the same."""
-    if isinstance(value, float | np.floating):
-        if not np.isfinite(value) or value != round(value):
-            raise BadCell("class-unknown", f"{value} is no class; classes are names or whole numbers")
-        return str(int(value))
-    return str(value).strip()

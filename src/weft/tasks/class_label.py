@@ -14,6 +14,7 @@ from torch import Tensor
 from weft.errors import DataFault, first_few
 from weft.losses.base import TargetFacts
 from weft.modalities.base import BadCell, Facts, Field, Geometry, Lines, Resolve
+from weft.tasks.cells import class_name
 from weft.types import Answer
 
 #: Between the labels of a cell that holds several.
@@ -177,23 +178,14 @@ def written(text: str) -> Image.Image:
 def _split(cell: Any, multi_label: bool) -> list[str]:
     """The names in a cell."""
     if isinstance(cell, list | tuple | np.ndarray):
-        names = [_name(item) for item in cell]
+        names = [class_name(item) for item in cell]
     else:
-        text = _name(cell)
+        text = class_name(cell)
         names = [part.strip() for part in text.split(SEPARATOR)] if multi_label else [text]
         names = [name for name in names if name or not multi_label]
     if not multi_label and len(names) != 1:
         raise BadCell("several-labels", f"{len(names)} labels where one is expected; say `multi_label: true`")
     return names
-
-
-def _name(value: Any) -> str:
-    """A class as text: 3, 3.0 and "3" are the same."""
-    if isinstance(value, float | np.floating):
-        if not np.isfinite(value) or value != round(value):
-            raise BadCell("class-unknown", f"{value} is no class; classes are names or whole numbers")
-        return str(int(value))
-    return str(value).strip()
 
 
 def _is_whole(name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from weft.modalities.base import BadCell, Facts, Field, Geometry, Resolve
+from weft.tasks.cells import from_json
 from weft.tasks.class_label import written
 
 #: A box travels through the geometry as its four corners and its centre, so that any turn leaves a box around them.
@@ -103,11 +103,7 @@ class Points(Field):
         return written(" ".join(seen) or "none")
 
     def _entries(self, cell: Any) -> dict[str, Any]:
-        if isinstance(cell, str):
-            try:
-                cell = json.loads(cell)
-            except json.JSONDecodeError as error:
-                raise BadCell("points-format", f"{cell[:60]!r} is not JSON ({error.msg}); write [[x, y], …]") from error
+        cell = from_json(cell, "points-format", wanted="[[x, y], …]")
         if isinstance(cell, Mapping):
             return {str(name): entry for name, entry in cell.items()}
         if not isinstance(cell, Sequence | np.ndarray):
