@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Mapping
 
 from harness import in_turns, report
 
 from weft import load_experiment, registry
 from weft.engine.run_folder import RunFolder
 from weft.engine.train import Training
+from weft.types import Batch
 
 TURNS = 15
 
@@ -32,16 +34,21 @@ def experiment(output: str, **balancing: str) -> dict[str, object]:
     }
 
 
+def begin(rule: Mapping[str, str], output: str) -> tuple[Training, Batch]:
+    """A training by a rule, and its batch."""
+    loaded = load_experiment(experiment(output, **rule))
+    training = Training(loaded, RunFolder.create(loaded, echo=False))
+    training.model.train()
+    return training, next(iter(training.data.batches("train", training=True, multiple=training.multiple)))
+
+
 def main() -> None:
     rules = [{"type": name} for name in sys.argv[1:] or registry.names("balancing") if name != "fixed"]
     rules += [{"type": "fixed"}, {"type": "pcgrad", "at": "parameters"}]
     steps = {}
     with tempfile.TemporaryDirectory() as output:
         for rule in rules:
-            loaded = load_experiment(experiment(output, **rule))
-            training = Training(loaded, RunFolder.create(loaded, echo=False))
-            training.model.train()
-            batch = next(iter(training.data.batches("train", training=True, multiple=training.multiple)))
+            training, batch = begin(rule, output)
             steps[" ".join(rule.values())] = lambda training=training, batch=batch: training._step([batch])
         report("three tasks, ResNet-18, 8 x 128 x 128, fp32", in_turns(steps, turns=TURNS), over="fixed")
 
