@@ -6,7 +6,7 @@ M modalities. P is the number of rows of a batch in which one modality is presen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log2
 from typing import Literal
@@ -14,6 +14,9 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+
+#: What a part carries from one step of a stream to the next: tensors by name, whose sizes do not grow with the stream.
+Memory = Mapping[str, Tensor]
 
 Layout = Literal["vector", "sequence", "grid", "clip"]
 Need = Literal["vector", "tokens", "maps"]

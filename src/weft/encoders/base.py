@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from weft.modalities.base import Facts
-from weft.types import Features, FeatureSpec, InputSpec
+from weft.types import Features, FeatureSpec, InputSpec, Memory
 
 
 class Encoder(nn.Module, ABC):
@@ -64,6 +64,27 @@ class Encoder(nn.Module, ABC):
     def finish(self, features: Features) -> Features:
         """What comes after `extract` and is always trained, such as a new projection; nothing by default."""
         return features
+
+    @property
+    def cannot_stream(self) -> str | None:
+        """Why `step` is not to be had, and what to do; None where it is."""
+        return "this encoder reads its input whole"
+
+    def step(self, inputs: Tensor, memory: Memory | None) -> tuple[Features, Memory]:
+        """Encode one frame of P streams: as `forward`, but what went before is in the memory, handed back changed.
+
+        Args:
+            inputs: (P, 1, C, H, W), as the modality's preprocessor gives them.
+            memory: what the last step gave back; None in the first. The one that was handed in is as it was.
+
+        Returns:
+            Features of this frame, which are what `forward` gives for the whole clip at that frame; their vector, where
+            there is one, is what it gives for the clip up to there.
+
+        Raises:
+            ValueError: it cannot stream.
+        """
+        raise ValueError(self.cannot_stream)
 
     @property
     def extract_frozen(self) -> bool:

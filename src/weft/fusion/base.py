@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from weft.types import Features, FeatureSpec
+from weft.types import Features, FeatureSpec, Memory
 
 
 class Fusion(nn.Module, ABC):
@@ -34,6 +34,28 @@ class Fusion(nn.Module, ABC):
 
         Absent rows arrive as zeros with `present` False; whatever they hold must change nothing, to the bit.
         """
+
+    @property
+    def cannot_stream(self) -> str | None:
+        """Why `step` is not to be had, and what to do; None where it is."""
+        return "this fusion reads clips whole; `fusion: {type: dtl, causal: true}` reads them frame by frame"
+
+    def step(self, features: dict[str, Features], memory: Memory | None) -> tuple[dict[str, Features], Memory]:
+        """Fuse one step of a stream: as `forward`, but what went before is in the memory, which is handed back changed.
+
+        Args:
+            features: {modality: Features} of one frame of a clip, or one token of a sequence that comes in steps; what
+                is known from the start (a picture, a sentence) is handed in whole with every step.
+            memory: what the last step gave back; None in the first.
+
+        Returns:
+            The views of this step, which are what `forward` gives for the whole clip at that step, their vectors what
+            it gives for the clip up to there; and the memory. It is new: the one that was handed in is as it was.
+
+        Raises:
+            ValueError: it cannot stream.
+        """
+        raise ValueError(self.cannot_stream)
 
     def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
         """What a report shows of how the fusion decided, worked out on demand; nothing of it is kept by `forward`.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from weft.fusion.base import Fusion
 from weft.registry import register
-from weft.types import Features, FeatureSpec
+from weft.types import Features, FeatureSpec, Memory
 
 
 @register("fusion", "none")
@@ -22,3 +22,12 @@ class NoFusion(Fusion):
     def forward(self, features: dict[str, Features]) -> dict[str, Features]:
         """See `Fusion.forward`."""
         return {name: features[name] for name in self.specs}
+
+    @property
+    def cannot_stream(self) -> None:
+        """See `Fusion.cannot_stream`: nothing is carried along but by the encoders."""
+        return None
+
+    def step(self, features: dict[str, Features], memory: Memory | None) -> tuple[dict[str, Features], Memory]:
+        """See `Fusion.step`."""
+        return self(features), {}
