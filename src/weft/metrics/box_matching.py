@@ -85,48 +85,60 @@ def _by_coco(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(P, N, 4, 10) what became of every answer, and (P, N) the object that it took over all areas at 0.5.
 
+    Only answers that reach the lowest threshold somewhere can take anything, and each reaches few objects: the others
+    are not looked at.
+
     Args:
         overlap: (P, N, n).
         ignored: (P, 4, n) bool.
         crowd: (P, n) bool.
         own_outside: (P, N, 4) bool, answers of a size that does not count.
     """
-    num_objects = overlap.shape[2]
-    lanes = (len(overlap), len(AREAS), len(THRESHOLDS))
-    became = np.where(own_outside[..., None], LEFT_OUT, WRONG) + np.zeros(len(THRESHOLDS), np.int64)
+    became = np.where(own_outside[..., None], LEFT_OUT, WRONG).astype(np.uint8).repeat(len(THRESHOLDS), -1)
     took = np.full(overlap.shape[:2], -1)
-    if not num_objects:
+    near = overlap >= THRESHOLDS[0]
+    sample, answer = np.nonzero(near.any(-1))
+    if not len(sample):
         return became, took
-    free = np.ones((*lanes, num_objects), bool)
-    lasting = crowd[:, None, None]
-    counts = ~ignored[:, :, None]
-    least = np.minimum(THRESHOLDS, 1 - 1e-10)[:, None]
-    for place in np.flatnonzero((overlap >= 0).any((0, 2))):
-        here = overlap[:, place, None, None]  # (P, 1, 1, n)
-        reached = np.where((here >= least) & (free | lasting), here, -1.0)
+    reached = near[sample, answer]  # (E, n)
+    # the objects that each may take, in their order; the rest of its row is of an overlap that is never enough
+    candidates = np.argsort(~reached, 1, kind="stable")[:, : reached.sum(1).max()]
+    values = np.where(
+        np.take_along_axis(reached, candidates, 1), np.take_along_axis(overlap[sample, answer], candidates, 1), -1.0
+    )
+    turn = np.arange(len(sample)) - np.searchsorted(sample, sample)  # which of its sample's answers it is
+    lanes = (len(AREAS), len(THRESHOLDS))
+    free = np.ones((*overlap.shape[::2], *lanes), bool)
+    least = np.minimum(THRESHOLDS, 1 - 1e-10)
+    for entries in np.split(np.argsort(turn, kind="stable"), np.cumsum(np.bincount(turn))[:-1]):
+        rows, objects = sample[entries, None], candidates[entries]  # (e, 1), (e, C)
+        open_ = free[rows, objects] | crowd[rows, objects][..., None, None]
+        here = values[entries][..., None, None]
         # what counts comes before all that does not: overlaps are at most 1
-        wanted = np.where(reached >= 0, reached + 2 * counts, -1.0)
-        best = num_objects - 1 - wanted[..., ::-1].argmax(-1)  # the last of equals, as in pycocotools
-        value = np.take_along_axis(wanted, best[..., None], -1)[..., 0]
+        bonus = np.where(ignored[rows, :, objects], 0.0, 2.0)[..., None]
+        wanted = np.where(open_ & (here >= least), here + bonus, -1.0)  # (e, C, 4, 10)
+        best = wanted.shape[1] - 1 - wanted[:, ::-1].argmax(1)  # the last of equals, as in pycocotools
+        value = wanted.max(1)
         found = value >= 0
-        became[:, place] = np.where(found, np.where(value >= 2, RIGHT, LEFT_OUT), became[:, place])
-        rows, areas, levels = np.nonzero(found)
-        free[rows, areas, levels, best[found]] = False
-        took[:, place] = np.where(found[:, 0, 0], best[:, 0, 0], -1)
+        chosen = np.take_along_axis(objects[..., None, None], best[:, None], 1)[:, 0]  # (e, 4, 10)
+        own = became[sample[entries], answer[entries]]
+        became[sample[entries], answer[entries]] = np.where(found, np.where(value >= 2, RIGHT, LEFT_OUT), own)
+        entry, area, level = np.nonzero(found)
+        free[rows[entry, 0], chosen[found], area, level] = False
+        took[sample[entries], answer[entries]] = np.where(found[:, 0, 0], chosen[:, 0, 0], -1)
     return became, took
 
 
 def _by_voc(overlap: np.ndarray, difficult: np.ndarray) -> np.ndarray:
-    """(P, N) uint8 what became of every answer."""
+    """(P, N) uint8 what became of every answer: the first that overlaps an object most has it."""
     became = np.full(overlap.shape[:2], WRONG, np.uint8)
     if not overlap.shape[2]:
         return became
-    best, value = overlap.argmax(-1), overlap.max(-1)
-    free = np.ones(difficult.shape, bool)
-    samples = np.arange(len(overlap))
-    for place in np.flatnonzero((value >= THRESHOLDS[0]).any(0)):
-        object_, near = best[:, place], value[:, place] >= THRESHOLDS[0]
-        hard, first = difficult[samples, object_], free[samples, object_]
-        became[:, place] = np.where(near & hard, LEFT_OUT, np.where(near & first, RIGHT, became[:, place]))
-        free[samples[near], object_[near]] = False
+    best = overlap.argmax(-1)
+    sample, answer = np.nonzero(overlap.max(-1) >= THRESHOLDS[0])
+    object_ = best[sample, answer]
+    _, firsts = np.unique(sample * overlap.shape[2] + object_, return_index=True)
+    became[sample[firsts], answer[firsts]] = RIGHT
+    hard = difficult[sample, object_]
+    became[sample[hard], answer[hard]] = LEFT_OUT
     return became
