@@ -34,6 +34,7 @@ def cross_check(values: Values, schema: Schema) -> Iterator[Finding]:
     data = values.get("data", {})
     yield from _check_geometry(data)
     yield from _check_alone(values.get("modalities", {}), data)
+    yield from _check_frames(data.get("frames", {}))
     yield from _check_validation(data)
     yield from _check_rare(data, values.get("tasks", {}))
     yield from _check_best(values, schema)
@@ -197,6 +198,17 @@ def _check_alone(modalities: Values, data: Values) -> Iterator[Finding]:
         for name, one in modalities.items():
             if one.get("aligned") is False:
                 yield ("modalities", name, "aligned"), "false was given without data.size; give data.size as well"
+
+
+def _check_frames(frames: Values) -> Iterator[Finding]:
+    sampling, path = frames.get("sampling"), ("data", "frames")
+    if (sampling == "rate") != (frames.get("rate") is not None) and "rate" in frames and sampling is not None:
+        found = "given without sampling: rate; give both" if frames["rate"] else "sampling: rate needs frames a second"
+        yield (*path, "rate"), found
+    if sampling == "random" and "count" in frames and frames["count"] is None:
+        yield (*path, "count"), "sampling: random needs the number of frames to take"
+    if sampling not in (None, "window") and frames.get("stride", 1) > 1:
+        yield (*path, "stride"), f"given with sampling: {sampling}, which has none; it is of sampling: window"
 
 
 def _check_validation(data: Values) -> Iterator[Finding]:

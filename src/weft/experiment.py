@@ -54,6 +54,26 @@ class Augment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frames:
+    """Which frames of a sample's clips are taken: one choice for all that has frames in it, inputs and targets.
+
+    Args:
+        sampling: uniform: what is shown in the middle of each of `count` equal stretches; random: in training at a
+            random moment of each; window: `count` frames in a row, every `stride`-th; rate: `rate` frames a second.
+            A window, and `count` frames at a rate, begin at a random place in training. Outside training what is
+            random lies in the middle.
+        count: of frames that are taken; a clip with fewer gives those that it has. By default all.
+        stride: from one frame of a window to the next.
+        rate: frames a second, for `sampling: rate`.
+    """
+
+    sampling: Literal["uniform", "random", "window", "rate"] = "uniform"
+    count: Count | None = None
+    stride: Count = 1
+    rate: Positive | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Validation:
     """How a validation part is cut from the training split where the data has none, or for k-fold.
 
@@ -105,6 +125,7 @@ class DataConfig:
         format: the data format with its own options beside it (`{format: nyuv2, root: …}`).
         size: [height, width] every sample is brought to; by default samples keep their own.
         augment: random geometry of the training samples.
+        frames: which frames of clips are taken.
         sampling: how often each training sample comes in an epoch, by the classes it holds; by default once.
         validation: how a validation part is made where the data has none.
         group: column whose equal values belong together (patient, scene): in splits and intervals.
@@ -123,6 +144,7 @@ class DataConfig:
     format: Annotated[Part, "format"]
     size: tuple[Count, Count] | None = None
     augment: Augment = field(default_factory=Augment)
+    frames: Frames = field(default_factory=Frames)
     sampling: Annotated[Part, "sampling"] | None = None
     validation: Validation = field(default_factory=Validation)
     group: str | None = None

@@ -56,6 +56,7 @@ class Batch:
         lengths: per modality of sequences, (P,) int64, how many entries of each row are real; the rest is padding.
         features: per modality whose frozen encoder has seen all P rows before, what it gave: it does not run again.
         slots: per modality whose features will be kept, where those of the P rows go.
+        frames: per sample the numbers of the frames that were taken of its clips; empty where it has none.
     """
 
     inputs: dict[str, Tensor]
@@ -68,6 +69,7 @@ class Batch:
     lengths: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, Features] = field(default_factory=dict)
     slots: dict[str, tuple[Slot, ...]] = field(default_factory=dict)
+    frames: tuple[tuple[int, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

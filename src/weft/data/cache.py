@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from weft import experiment
+from weft.data.clipcell import split_cell
 from weft.data.memory_folder import MemoryFolder
+from weft.data.timeline import Timeline
 from weft.errors import ResourceFault
 from weft.modalities.base import Field, Resolve
 
@@ -23,7 +25,7 @@ _HEADER = struct.Struct("<5s3s4I")  # magic, numpy type code, number of axes, up
 
 
 class Cache:
-    """Decoded cells by file identity and everything that decides how it is decoded.
+    """Decoded cells by file identity and everything that decides how it is decoded; of clips every frame by itself.
 
     Safe with several processes: an entry is written to a name of its own and then renamed. What does not fit is decoded
     each time; nothing is thrown out during a run.
@@ -46,37 +48,60 @@ class Cache:
         """Bytes that are kept."""
         return int(self._used.value)
 
-    def read(self, field: Field, key: str, cell: str, resolve: Resolve) -> np.ndarray:
-        """What `field.read(cell, resolve)` gives, from the cache where it is there.
+    def read(self, field: Field, key: str, cell: str, resolve: Resolve, frames: Timeline | None = None) -> np.ndarray:
+        """What `field.read_frames(cell, resolve, frames)` gives, from the cache where it is there.
+
+        Of a clip those frames are decoded that are not there: windows that overlap, and what chance takes in another
+        epoch, share what they have in common.
 
         Args:
             field: reads the cell.
             key: everything besides the cell that decides what reading gives.
             cell: in the manifest.
             resolve: what the cell stands for.
+            frames: that are taken of the sample.
 
         Raises:
             BadCell: the cell cannot be used. Bad cells are never kept.
         """
         if self.folder is None:
-            return field.read(cell, resolve)
+            return field.read_frames(cell, resolve, frames)
         if self.home is not None:
-            identity = f"{key}\0{cell}"
+            identity = f"{key}\0{split_cell(cell)[0]}"
         else:
             source = resolve(cell)
             if isinstance(source, np.ndarray):  # made, not read: it has no date by which a change would be seen
-                return field.read(cell, lambda _: source)
+                return field.read_frames(cell, lambda _: source, frames)
             try:
-                status = source.stat()
+                identity = f"{key}\0{source}\0{_state(source)}"
             except OSError:
-                return field.read(cell, resolve)  # which says what is wrong with it
-            identity = f"{key}\0{source}\0{status.st_mtime_ns}\0{status.st_size}"
-        path = self.folder / hashlib.blake2b(identity.encode(), digest_size=20).hexdigest()
+                return field.read_frames(cell, resolve, frames)  # which says what is wrong with it
+        if field.geometry.has_frames and frames is not None:
+            return self._read_clip(identity, field, cell, resolve, frames)
+        path = self._path(f"{identity}\0{split_cell(cell)[1]}")
         value = _load(path)
         if value is None:
-            value = field.read(cell, resolve)
+            value = field.read_frames(cell, resolve, frames)
             self._store(path, value)
         return value
+
+    def _read_clip(self, identity: str, field: Field, cell: str, resolve: Resolve, frames: Timeline) -> np.ndarray:
+        """(T, ...) of a clip, each frame by number and time."""
+        paths = [
+            self._path(f"{identity}\0{number}\0{time:.6f}")
+            for number, time in zip(frames.numbers, frames.times, strict=True)
+        ]
+        values = [_load(path) for path in paths]
+        lacking = np.array([place for place, value in enumerate(values) if value is None], int)
+        if len(lacking):
+            for place, value in zip(lacking, field.read_frames(cell, resolve, frames.at(lacking)), strict=True):
+                values[place] = value
+                self._store(paths[place], value)
+        return np.stack([value for value in values if value is not None])
+
+    def _path(self, identity: str) -> Path:
+        assert self.folder is not None
+        return self.folder / hashlib.blake2b(identity.encode(), digest_size=20).hexdigest()
 
     def _store(self, path: Path, value: np.ndarray) -> None:
         code = value.dtype.str.encode()
@@ -96,6 +121,16 @@ class Cache:
             part.replace(path)
         except OSError:  # the disk is full: what is not kept is decoded again, and the room stays counted as used
             part.unlink(missing_ok=True)
+
+
+def _state(source: Path) -> str:
+    """By what a change of a file is seen, or of any file of a folder."""
+    if not source.is_dir():
+        status = source.stat()
+        return f"{status.st_mtime_ns}\0{status.st_size}"
+    with os.scandir(source) as entries:
+        states = sorted((entry.name, entry.stat().st_mtime_ns, entry.stat().st_size) for entry in entries)
+    return hashlib.blake2b(repr(states).encode(), digest_size=20).hexdigest()
 
 
 def open_cache(config: experiment.Cache) -> tuple[Cache, list[str]]:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from weft.data.timeline import Timeline
 from weft.modalities.base import Field, Modality
 from weft.types import Batch, Features, Slot
-
-_IMAGE_LIKE = ("image", "label")
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Sample:
         features: {modality: Features of one row} of those that are present and were not read: their frozen encoder has
             seen them before.
         slots: {modality: Slot} of those whose features will be kept.
+        frames: that were taken of its clips, one choice for all; None where it has none.
     """
 
     id: str
@@ -38,6 +38,12 @@ class Sample:
     original_size: tuple[int, int]
     features: dict[str, Features] = field(default_factory=dict)
     slots: dict[str, Slot] = field(default_factory=dict)
+    frames: Timeline | None = None
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames were taken; 0 where it has no clips."""
+        return 0 if self.frames is None else len(self.frames)
 
     def has(self, modality: str) -> bool:
         """Whether a modality is present."""
@@ -59,22 +65,22 @@ def collate(
         multiple: height and width are padded up to a multiple of this.
 
     Returns:
-        A batch whose images are padded at the bottom and the right, and whose sequences and boxes at the end, with
-        their fields' fill values.
+        A batch whose images are padded at the bottom and the right, and whose sequences, boxes and clips at the end,
+        with their fields' fill values. All clips of a batch have as many frames, those of its targets too.
     """
     size = _common_size([sample.size for sample in samples], multiple)
+    num_frames = max(sample.num_frames for sample in samples)
     inputs: dict[str, Tensor] = {}
     lengths: dict[str, Tensor] = {}
     for name, modality in modalities.items():
         values = [sample.inputs[name] for sample in samples if name in sample.inputs]
-        nothing = (modality.num_channels, *size) if modality.geometry.kind in _IMAGE_LIKE else ()
-        inputs[name] = _stack(values, modality, size) if values else torch.zeros(0, *nothing)
-        if modality.geometry.kind == "sequence":
+        inputs[name] = _stack(values, modality, size, num_frames) if values else _nothing(modality, size, num_frames)
+        if modality.geometry.kind == "sequence" or modality.geometry.has_frames:
             lengths[name] = torch.tensor([len(value) for value in values], dtype=torch.int64)
     labels: dict[str, Tensor] = {}
     for name, target in targets.items():
         values = [sample.targets[name] for sample in samples if name in sample.targets]
-        labels[name] = _stack(values, target, size) if values else torch.zeros(0)
+        labels[name] = _stack(values, target, size, num_frames) if values else torch.zeros(0)
     return Batch(
         inputs=inputs,
         targets=labels,
@@ -84,6 +90,7 @@ def collate(
         lengths=lengths,
         size=size,
         sizes=tuple(sample.size for sample in samples),
+        frames=tuple(() if s.frames is None else tuple(s.frames.numbers.tolist()) for s in samples),
         features={
             name: Features.join([sample.features[name] for sample in samples if name in sample.features]).packed()
             for name in modalities
@@ -102,12 +109,24 @@ def _common_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, 
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
-def _stack(values: Sequence[np.ndarray], field: Field, size: tuple[int, int]) -> Tensor:
-    """(P, ...) of P values; images and maps are padded to `size`, with channels last in memory where they have any."""
+def _nothing(modality: Modality, size: tuple[int, int], num_frames: int) -> Tensor:
+    """(0, ...) of a modality that no sample has."""
+    if not modality.geometry.has_pixels:
+        return torch.zeros(0)
+    before = (num_frames,) if modality.geometry.has_frames else ()
+    return torch.zeros(0, *before, modality.num_channels, *size)
+
+
+def _stack(values: Sequence[np.ndarray], field: Field, size: tuple[int, int], num_frames: int) -> Tensor:
+    """(P, ...) of P values; images and maps are padded to `size`, with channels last in memory where they have any,
+    and clips of them to so many frames.
+    """
+    if field.geometry.has_frames:
+        return _stack_frames(values, field, size, num_frames)
     if field.geometry.kind in ("sequence", "boxes"):
         rows = [field.to_tensor(value) for value in values]
         return pad_sequence(rows, batch_first=True, padding_value=field.geometry.fill)
-    if field.geometry.kind not in _IMAGE_LIKE:
+    if not field.geometry.has_pixels:
         return torch.stack([field.to_tensor(value) for value in values])
     # filled by NumPy: torch would start threads of its own for these copies, beside those of the training step
     pixels = [field.to_tensor(value).numpy() for value in values]
@@ -122,4 +141,23 @@ def _stack(values: Sequence[np.ndarray], field: Field, size: tuple[int, int]) ->
             fill = field.to_tensor(np.full_like(value[:1, :1], field.geometry.fill)).numpy()
             place[..., height:, :] = fill
             place[..., :height, width:] = fill
+    return torch.from_numpy(stacked)
+
+
+def _stack_frames(values: Sequence[np.ndarray], field: Field, size: tuple[int, int], num_frames: int) -> Tensor:
+    """(P, num_frames, ...) of P values of (T, ...), with the fill value wherever a clip has nothing."""
+    rows = [field.to_tensor(value).numpy() for value in values]
+    pixels = field.geometry.has_pixels
+    channels = rows[0].shape[1:-2] if pixels else ()
+    stacked = np.empty((len(rows), num_frames, *(size if pixels else rows[0].shape[1:]), *channels), rows[0].dtype)
+    if channels:
+        stacked = np.moveaxis(stacked, -1, 2)
+    for place, row, value in zip(stacked, rows, values, strict=True):
+        if row.shape != place.shape:
+            one = value[:1, :1, :1] if pixels else value[:1]
+            place[...] = field.to_tensor(np.full_like(one, field.geometry.fill)).numpy()
+        if pixels:
+            place[: len(row), ..., : row.shape[-2], : row.shape[-1]] = row
+        else:
+            place[: len(row)] = row
     return torch.from_numpy(stacked)

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from weft.data import geometry
+from weft.data import frames, geometry
 from weft.data.cache import Cache
 from weft.data.collate import Sample
 from weft.data.copypaste import Paster
 from weft.data.features import FeatureReader, Given, Wanted
 from weft.data.manifest import Manifest
-from weft.experiment import Augment
+from weft.data.timeline import Timeline
+from weft.experiment import Augment, Frames
 from weft.modalities.base import BadCell, Field
-
-_IMAGE_LIKE = ("image", "label")
 
 
 @dataclass(frozen=True)
@@ -91,14 +90,16 @@ class Key:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of the manifest, the cells of the modalities that stay after dropout, the key it was asked for by, and the
-    place of its data set.
+    """A row of the manifest, the cells of the modalities that stay after dropout, the key it was asked for by, the
+    place of its data set, and the frames that are taken of its clips, or why they cannot be told.
     """
 
     content: Mapping[str, Any]
     cells: dict[str, Any]
     key: Key
     place: int
+    frames: Timeline | None = None
+    fault: BadColumn | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class SampleReader:
         targets: {task: Source}.
         size: (H, W) that samples are brought to; None: their own.
         augment: of training samples.
+        frames: which frames of clips are taken.
         seed: of everything random.
         cache: of decoded cells.
         copies: the geometry of a training sample comes again after so many epochs; 0: never.
@@ -125,6 +127,7 @@ class SampleReader:
     augment: Augment
     seed: int
     cache: Cache
+    frames: Frames = field(default_factory=Frames)
     copies: int = 0
     features: FeatureReader = field(default_factory=FeatureReader)
     paste: Paster | None = None
@@ -153,9 +156,13 @@ class SampleReader:
         Raises:
             BadCell: a file or array cannot be used.
         """
-        values = {name: self.inputs[name].field.read(cell, _as_given) for name, cell in cells.items()}
+        fields = {name: self.inputs[name].field for name in self.inputs if name in cells}
+        lines = (field.timeline(cells[name], _as_given) for name, field in fields.items())
+        whole = next((line for line in lines if line is not None), None)
+        taken = None if whole is None else frames.choose(whole, self.frames)
+        values = {name: field.read_frames(cells[name], _as_given, taken) for name, field in fields.items()}
         names = {name: str(cell) if isinstance(cell, Path) else f"the array of {name}" for name, cell in cells.items()}
-        return self._moved(sample, values, {}, names, None, Given())
+        return self._moved(sample, values, {}, names, None, Given(), taken=taken)
 
     def _wanted(self, row: _Row) -> Wanted:
         """What the features of a row are looked up by."""
@@ -166,6 +173,7 @@ class SampleReader:
             resolve=self.manifest.resolver(row.place),
             # what is read as all others has nothing to tell it apart
             keys={name: self.inputs[name].of(row.place).key for name in row.cells if self.inputs[name].sets},
+            frames=row.frames,
         )
 
     def _draw(self, key: Key) -> _Row:
@@ -175,11 +183,33 @@ class SampleReader:
         present = [name for name, cell in cells.items() if cell is not None]
         version = key.version()
         kept = present if version is None else self._undropped(str(content["id"]), version, present)
-        return _Row(content, {name: cells[name] for name in kept}, key, self.manifest.set_of(key.row))
+        row = _Row(content, {name: cells[name] for name in kept}, key, self.manifest.set_of(key.row))
+        try:
+            return replace(row, frames=self._taken(row))
+        except BadColumn as error:
+            return replace(row, fault=error)
+
+    def _taken(self, row: _Row) -> Timeline | None:
+        """The frames that are taken of a row's clips, the same whichever modalities are hidden."""
+        sources = {**self.inputs, **{f"target {name}": source for name, source in self.targets.items()}}
+        whole = row_timeline(sources, row.content, self.manifest, row.place)
+        version = row.key.version(self.copies)
+        if whole is None:
+            return None
+        random = None
+        if version is not None and frames.is_random(self.frames):
+            random = geometry.generator(self.seed, version, row.content["id"], "frames")
+        column, timeline = whole
+        try:
+            return frames.choose(timeline, self.frames, random)
+        except BadCell as error:
+            raise BadColumn(column, error.code, str(error)) from error
 
     def _read_row(self, row: _Row, given: Given) -> Sample | Dropped:
         content = row.content
         try:
+            if row.fault is not None:
+                raise row.fault
             return self._sample(row, given)
         except BadColumn as error:
             return Dropped(str(content["id"]), str(content["split"]), error.column, error.code, str(error))
@@ -187,9 +217,9 @@ class SampleReader:
     def _sample(self, row: _Row, given: Given) -> Sample:
         content = row.content
         unread = {name: cell for name, cell in row.cells.items() if name not in given.stored}
-        inputs = {name: self._read(self.inputs[name], cell, row.place) for name, cell in unread.items()}
+        inputs = {name: self._read(self.inputs[name], cell, row.place, row.frames) for name, cell in unread.items()}
         targets = {
-            name: self._read(source, content[source.column], row.place)
+            name: self._read(source, content[source.column], row.place, row.frames)
             for name, source in self.targets.items()
             if content.get(source.column) is not None
         }
@@ -198,7 +228,9 @@ class SampleReader:
             **{name: str(content[self.targets[name].column]) for name in targets},
         }
         version = row.key.version(self.copies)
-        return self._moved(str(content["id"]), inputs, targets, names, version, given, row.place)
+        return self._moved(
+            str(content["id"]), inputs, targets, names, version, given, place=row.place, taken=row.frames
+        )
 
     def _pasted(self, row: _Row, sample: Sample | Dropped) -> list[Sample | Dropped]:
         """A sample with what is pasted over it; where its donor cannot be read, without, and the donor's fault."""
@@ -227,7 +259,7 @@ class SampleReader:
                 names,
                 version,
                 Given(),
-                place,
+                place=place,
             )
         except BadColumn as error:
             return Dropped(str(content["id"]), str(content["split"]), error.column, error.code, str(error))
@@ -242,12 +274,12 @@ class SampleReader:
         kept = [name for name in present if draws[name] >= self.inputs[name].dropout]
         return kept or [present[spared]]
 
-    def _read(self, source: Source, cell: Any, place: int) -> np.ndarray:
+    def _read(self, source: Source, cell: Any, place: int, taken: Timeline | None = None) -> np.ndarray:
         own, resolve = source.of(place), self.manifest.resolver(place)
         try:
             if own.field.decodes and isinstance(cell, str):
-                return self.cache.read(own.field, own.key, cell, resolve)
-            return own.field.read(cell, resolve)
+                return self.cache.read(own.field, own.key, cell, resolve, taken)
+            return own.field.read_frames(cell, resolve, taken)
         except BadCell as error:
             raise BadColumn(source.column, error.code, str(error)) from error
 
@@ -259,24 +291,26 @@ class SampleReader:
         names: Mapping[str, str],
         version: str | None,
         given: Given,
+        *,
         place: int = 0,
+        taken: Timeline | None = None,
     ) -> Sample:
-        sizes = {name: value.shape[:2] for name, value in inputs.items()}
+        sizes = {name: extent(self.inputs[name], value) for name, value in inputs.items()}
         sizes.update({name: stored.original_size for name, stored in given.stored.items()})
         fields = [(self.inputs[name], name, size) for name, size in sizes.items()]
-        fields += [(self.targets[name], name, value.shape[:2]) for name, value in targets.items()]
+        fields += [(self.targets[name], name, extent(self.targets[name], value)) for name, value in targets.items()]
         original = common_size(fields, names)
         kinds = {name: self.inputs[name].field.geometry for name in sizes}
         alone = {
             name: self._warp(sample, version, (size[0], size[1]), name)
             for name, size in sizes.items()
-            if kinds[name].kind in _IMAGE_LIKE and not kinds[name].aligned
+            if kinds[name].has_pixels and not kinds[name].aligned
         }
         together = None if original is None else self._warp(sample, version, original)
         warp = together or next(iter(alone.values()), None)
         features = {name: stored.features for name, stored in given.stored.items()}
         if warp is None:
-            return Sample(sample, inputs, targets, (0, 0), (0, 0), features, given.slots)
+            return Sample(sample, inputs, targets, (0, 0), (0, 0), features, given.slots, taken)
         return Sample(
             id=sample,
             inputs={name: geometry.apply(alone.get(name, warp), value, kinds[name]) for name, value in inputs.items()},
@@ -290,9 +324,10 @@ class SampleReader:
             original_size=warp.source,
             features=features,
             slots={
-                name: replace(slot, original_size=sizes[name]) if kinds[name].kind in _IMAGE_LIKE else slot
+                name: replace(slot, original_size=sizes[name]) if kinds[name].has_pixels else slot
                 for name, slot in given.slots.items()
             },
+            frames=taken,
         )
 
     def _warp(self, sample: str, version: str | None, source: geometry.Size, *words: str) -> geometry.Warp:
@@ -315,16 +350,49 @@ class BadColumn(BadCell):
         self.column = column
 
 
+def row_timeline(
+    sources: Mapping[str, Source], content: Mapping[str, Any], manifest: Manifest, place: int
+) -> tuple[str, Timeline] | None:
+    """(column, frames) of the first cell of a row that has frames; None where none has any.
+
+    Args:
+        sources: of inputs, then of targets.
+        content: of the row.
+        manifest: that it is of.
+        place: of its data set.
+
+    Raises:
+        BadColumn: that cell cannot be used.
+    """
+    for source in sources.values():
+        cell, field = content.get(source.column), source.of(place).field
+        if cell is None or not field.geometry.has_frames:
+            continue
+        try:
+            timeline = field.timeline(cell, manifest.resolver(place))
+        except BadCell as error:
+            raise BadColumn(source.column, error.code, str(error)) from error
+        if timeline is not None:
+            return source.column, timeline
+    return None
+
+
+def extent(source: Source, value: np.ndarray) -> tuple[int, ...]:
+    """(H, W) of a value that has pixels; of others the first two axes."""
+    geometry = source.field.geometry
+    return geometry.size_of(value) if geometry.has_pixels else value.shape[:2]
+
+
 def common_size(fields: list[tuple[Source, str, tuple[int, ...]]], names: Mapping[str, str]) -> geometry.Size | None:
     """(H, W) of everything image-like in a sample that moves together; None where there is nothing.
 
     Args:
-        fields: of the sample, each with its column's name in `names` and the first two axes of its value.
+        fields: of the sample, each with its column's name in `names` and the `extent` of its value.
         names: what a person calls each.
     """
     first: tuple[str, geometry.Size] | None = None
     for source, name, shape in fields:
-        if source.field.geometry.kind not in _IMAGE_LIKE or not source.field.geometry.aligned:
+        if not source.field.geometry.has_pixels or not source.field.geometry.aligned:
             continue
         size = (shape[0], shape[1])
         if first is None:

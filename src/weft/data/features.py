@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from weft.data.feature_store import Stored, read_entry
+from weft.data.timeline import Timeline
 from weft.modalities.base import Field, Resolve
 from weft.types import Slot
 
@@ -26,6 +27,7 @@ class Wanted:
         version: which of `copies` drawings of what is random in it; None without anything random.
         resolve: what its path cells stand for.
         keys: {modality: what besides the cell decides how it is read} where not all samples are read alike.
+        frames: that are taken of its clips.
     """
 
     id: str
@@ -33,6 +35,7 @@ class Wanted:
     version: str | None
     resolve: Resolve
     keys: Mapping[str, str] = field(default_factory=dict)
+    frames: Timeline | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class FeatureFolder:
             version = [self.changes, wanted.id, wanted.version]
         key = wanted.keys.get(name, "")
         content = self._digest(wanted.cells[name], key, wanted.resolve)
-        read_as = [key] if key else []
+        read_as: list[object] = [key] if key else []
+        if self.field.geometry.has_frames and wanted.frames is not None:
+            read_as += [wanted.frames.numbers.tolist(), wanted.frames.times.tolist()]
         return None if content is None else Slot(_hash(json.dumps([content, *read_as, *version]).encode()))
 
     def _digest(self, cell: Any, key: str, resolve: Resolve) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from weft import registry
-from weft.data import geometry
+from weft.data import frames, geometry
 from weft.data.joining import readings
 from weft.data.manifest import Manifest
 from weft.encoders.base import Encoder
@@ -115,7 +115,9 @@ class Fitter:
             reader, resolve = own[place] if own else field, self._manifest.resolver(place)
             try:
                 cell = self._manifest.cell(int(row), column)
-                yield reader.read(cell, resolve)
+                whole = reader.timeline(cell, resolve)
+                taken = None if whole is None else frames.choose(whole, self._config.frames)
+                yield reader.read_frames(cell, resolve, taken)
                 remarks.update(reader.remarks(cell, resolve))
             except BadCell as error:
                 if self._config.on_bad == "error":

@@ -7,7 +7,7 @@ pixel i lies at i + 0.5. A flip takes x to W - x.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -104,14 +104,16 @@ def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
 
     Args:
         warp: of the sample.
-        value: (H, W) or (H, W, C) for images and labels, (n, 3) for points: x, y and whether visible, (n, 7) for boxes:
-            corners, class, ignored, area.
+        value: (H, W) or (H, W, C) for images and labels, with (T, ...) before it for clips of them, (n, 3) for points:
+            x, y and whether visible, (n, 7) for boxes: corners, class, ignored, area.
         geometry: how such values move.
     """
     if geometry.kind == "boxes":  # cut off at the border even where nothing moves
         return _move_boxes(warp, value, geometry.visible)
-    if geometry.kind in ("none", "sequence") or warp.is_identity:
+    if geometry.kind in ("none", "sequence", "frames") or warp.is_identity:
         return value
+    if geometry.has_frames:
+        return _move_clip(warp, value, geometry)
     if geometry.kind == "points":
         return _move_points(warp, value)
     if geometry.kind == "label":
@@ -119,6 +121,16 @@ def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
     if geometry.unknown is not None and not (warp.resizes and warp.source == warp.size):  # a flip mixes nothing
         return _move_partly_known(warp, value, geometry.unknown)
     return _move_image(warp, value, geometry.fill)
+
+
+def _move_clip(warp: Warp, clip: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """(T, ...) frame by frame, all by one warp; displacements are turned and scaled with the picture."""
+    of_frame = replace(geometry, kind="image" if geometry.kind == "clip" else "label")
+    moved = np.stack([apply(warp, frame, of_frame) for frame in clip])
+    if geometry.vectors:
+        vectors = moved[..., :2] @ warp.matrix[:, :2].T
+        moved[..., :2] = vectors.astype(moved.dtype)
+    return moved
 
 
 def _move_points(warp: Warp, points: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from weft.data.clipcell import split_cell
 from weft.errors import DataFault
 from weft.modalities.base import BadCell
 from weft.registry import Part
@@ -211,12 +212,13 @@ class Manifest:
         """What a cell stands for: a file below `root` or `roots`, or the array of a format that holds arrays.
 
         Args:
-            cell: of one sample.
+            cell: of one sample. Of one that names a part of a clip (`a.mp4#t=2,5`), the whole is meant.
             place: of the sample's data set in `sets`, where there are several.
 
         Raises:
             BadCell: the path leaves the declared folders. Whether the file exists is not looked at.
         """
+        cell = split_cell(cell)[0]
         where: Manifest | DataSet = self
         if self.sets:
             assert place is not None, "cells of several data sets are read by `resolver(place)`"

@@ -330,6 +330,7 @@ def build_data(
         },
         size=config.size,
         augment=config.augment,
+        frames=config.frames,
         seed=seed,
         cache=cache,
         copies=experiment.train.features.copies,

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
+from weft.data.timeline import Timeline
 from weft.types import InputSpec
 
 #: Fitted on the training split or declared by the data format, kept in the run, JSON-able: classes, scales, means.
@@ -35,18 +36,37 @@ class Geometry:
     Attributes:
         kind: image (bilinear), label (nearest: no value that was not there), points (coordinates are moved), boxes
             (moved and cut off at the border; any number of rows, padded to the most of a batch),
-            sequence (untouched, (L, ...) with L >= 1, padded at the end to the longest of a batch), none (untouched).
-        fill: value outside the picture, or after the end of the sequence or the last box.
+            sequence (untouched, (L, ...) with L >= 1, padded at the end to the longest of a batch), none (untouched);
+            clip, clip_label and frames: (T, ...) with an entry for each frame of the sample that is taken, which is
+            like an image, like a label map, or untouched, padded at the end to the most frames of a batch.
+        fill: value outside the picture, or after the end of the sequence, the last box or the last frame.
         unknown: a value that means "not known" and never enters a mean (depth 0), or None.
         aligned: an image moves together with all else that is image-like; False: by itself.
         visible: share of a box that must be left in the picture: of less, the rest of it is ignored.
+        vectors: the first two channels are displacements (x, y) in pixels, and turn and grow with the picture.
     """
 
-    kind: Literal["image", "label", "points", "boxes", "sequence", "none"]
+    kind: Literal["image", "label", "points", "boxes", "sequence", "none", "clip", "clip_label", "frames"]
     fill: float = 0
     unknown: float | None = None
     aligned: bool = True
     visible: float = 0.0
+    vectors: bool = False
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the first axis of its values is the frames of the sample that are taken."""
+        return self.kind in ("clip", "clip_label", "frames")
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether its values have a height and a width: the first axes, of clips the second and third."""
+        return self.kind in ("image", "label", "clip", "clip_label")
+
+    def size_of(self, value: np.ndarray) -> tuple[int, int]:
+        """(H, W) of one value that has pixels."""
+        first = 1 if self.has_frames else 0
+        return value.shape[first], value.shape[first + 1]
 
 
 class BadCell(ValueError):
@@ -80,11 +100,37 @@ class Field(ABC):
 
         Returns:
             images (H, W, C), label maps (H, W), points (n, 3) as x, y in pixels and visible, boxes (n, 7), sequences
-            (L, ...), others any shape.
+            (L, ...), clips (T, H, W, C) of all their frames, others any shape.
 
         Raises:
             BadCell: the cell's content cannot be used.
         """
+
+    def timeline(self, cell: Any, resolve: Resolve) -> Timeline | None:
+        """The frames of a cell, without decoding them; None where it has none.
+
+        The first field of a sample that has some decides which there are; of them some are taken, for all its fields.
+
+        Raises:
+            BadCell: the cell's content cannot be used.
+        """
+        return None
+
+    def read_frames(self, cell: Any, resolve: Resolve, frames: Timeline | None) -> np.ndarray:
+        """Decode of one cell what belongs to the frames that are taken of its sample.
+
+        Args:
+            cell: as in `read`.
+            resolve: as in `read`.
+            frames: that are taken, (T,); None where nothing in the sample has any.
+
+        Returns:
+            (T, ...) of a field whose geometry has frames; of all others, what `read` gives.
+
+        Raises:
+            BadCell: the cell's content cannot be used.
+        """
+        return self.read(cell, resolve)
 
     def placed(self, value: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """What `read` gave, beside images of `size` (H, W): what needs their size is done here; by default nothing.
@@ -106,7 +152,7 @@ class Field(ABC):
     @property
     def decodes(self) -> bool:
         """Whether reading a cell decodes a file: it is then fitted on some of them only, and worth a cache."""
-        return self.geometry.kind in ("image", "label")
+        return self.geometry.has_pixels
 
     @property
     def names_file(self) -> bool:
@@ -145,7 +191,7 @@ class Field(ABC):
 
     @abstractmethod
     def draw(self, value: np.ndarray) -> Image.Image:
-        """A picture of one value for a person, (H, W) for image-like ones."""
+        """A picture of one value for a person, (H, W) for image-like ones; of clips a strip of frames."""
 
     def describe(self, value: np.ndarray) -> Lines:
         """What one value says, where words say it better than `draw`: a text, the columns of a row. By default nothing.
@@ -176,7 +222,8 @@ class Modality(Field):
     """A field that is an input.
 
     Attributes:
-        kind: what its encoder gets: raster (P, C, H, W), text (P, L) token ids, audio (P, 1, mels, T), table (P, F).
+        kind: what its encoder gets: raster (P, C, H, W), video (P, T, C, H, W), text (P, L) token ids, audio
+            (P, 1, mels, T), table (P, F).
         cell: what a person gives for it: a file, the value itself, or a row (a mapping of column to value).
     """
 
