@@ -181,10 +181,28 @@ def test_the_validation_part_chooses_the_score_that_is_shown_and_counted() -> No
     assert restored.least == detection.least
 
 
-def test_precision_and_recall_are_kept_for_every_class_that_occurs() -> None:
+def test_curves_are_kept_for_every_class_that_occurs() -> None:
     detection = task()
-    (curves,) = detection.curves(detection.records(ANSWERS, OBJECTS, ["a"]))
-    assert curves.lines == {"cat": [(100, 100)], "dog": [(0, 0), (100, 50)]}
+    halves, three_quarters, overlaps = detection.curves(detection.records(ANSWERS, OBJECTS, ["a"]))
+    assert halves.lines == three_quarters.lines == {"cat": [(100, 100)], "dog": [(0, 0), (100, 50)]}
+    assert halves.points == {"cat": (100, 100), "dog": (0, 0)}  # at 0.5 the one dog that is said is none
+    assert overlaps.lines["dog"] == [(x / 100, pytest.approx(50)) for x in range(50, 100, 5)]
+    assert overlaps.lines["mean of the classes"][0] == (0.5, pytest.approx(75))
+
+
+def test_a_box_that_overlaps_by_less_than_is_asked_is_wrong() -> None:
+    detection = task()
+    answers = answered((0, 0, 10, 6.2, 0.9, 0))
+    halves, three_quarters, overlaps = detection.curves(detection.records(answers, OBJECTS[:, :1], ["a"]))
+    assert (halves.lines, three_quarters.lines) == ({"cat": [(100, 100)]}, {"cat": [(0, 0)]})
+    assert [y for _, y in overlaps.lines["cat"]] == pytest.approx([100] * 3 + [0] * 7)  # 0.62 is above three of them
+    assert list(overlaps.lines) == ["cat"]  # a class that does not occur has no curve, and one class no mean
+
+
+def test_objects_and_the_boxes_that_are_shown_are_counted_by_class() -> None:
+    detection = task(threshold=0.2)
+    assert detection.counts(detection.records(ANSWERS, OBJECTS, ["a"])) == {"cat": (1, 1), "dog": (1, 2)}
+    assert task(threshold=0.95).counts(detection.records(ANSWERS, OBJECTS, ["a"])) == {"cat": (1, 0), "dog": (1, 0)}
 
 
 def test_pictures_show_what_is_right_wrong_and_missing() -> None:

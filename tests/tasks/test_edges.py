@@ -120,6 +120,25 @@ def test_each_sample_at_its_own_threshold_is_no_worse_than_all_at_one() -> None:
     assert whole == pytest.approx(figures)  # additive
 
 
+def test_the_curve_marks_the_thresholds_that_its_figures_are_of() -> None:
+    def steps(*counts: int) -> np.ndarray:
+        return np.repeat(counts, [10, 10, 13])  # pixels at ten low, ten middle and the high thresholds
+
+    answered, matched = [steps(4, 2, 0), steps(4, 0, 0)], [steps(2, 2, 0), steps(4, 0, 0)]
+    best = {"best_answered": np.array([2, 4]), "best_right": np.array([2, 4]), "best_found": np.array([2, 4])}
+    rows = {"answered": np.array(answered), "right": np.array(matched), "found": np.array(matched)}
+    records = Records(["a", "b"], rows | best | {"actual": np.array([4, 4])})
+    task = CASES["edges"].build()
+    (curves,) = task.curves(records)
+    assert curves.lines == {"all samples": [(25, 100)] * 10 + [(75, 75)] * 10}  # from the highest threshold
+    # one threshold for both: F 0.75 at the last of the low ones; each at its own: 6 of 6 right, of 8 true ones
+    assert curves.points == {"ODS at 0.30": (75, 75), "F at 0.51": (25, 100), "OIS": (75, 100)}
+    figures = task.figures(records)
+    assert (figures["ODS"], figures["OIS"]) == pytest.approx((0.75, 2 * 0.75 / 1.75))
+    nothing = Records(["a"], {name: np.zeros_like(values[:1]) for name, values in records.rows.items()})
+    assert task.curves(nothing) == ()
+
+
 def test_the_threshold_is_that_of_the_validation_part() -> None:
     task, target = CASES["edges"].build(), CASES["edges"].target()
     right = torch.where((target == 1)[:, None], 0.4, 0.0)

@@ -166,6 +166,7 @@ def _task_result(
     badness = task.badness(records) if len(records) else np.zeros(0)
     confusion = records.totals.get("confusion")
     reliability = task.reliability(records) if len(records) else None
+    counts = task.counts(records) if len(records) else {}
     units = task.units()
     return {
         "type": loaded.experiment.tasks[name].type,
@@ -199,6 +200,7 @@ def _task_result(
         "confusion": None if confusion is None else confusion.tolist(),
         "reliability": None if reliability is None else asdict(reliability),
         "curves": [asdict(curves) for curves in task.curves(records)] if len(records) else [],
+        "counts": {label: {"actual": actual, "answered": answered} for label, (actual, answered) in counts.items()},
         "worst": [records.ids[index] for index in np.argsort(-badness, kind="stable")[:12]],
     }
 

@@ -172,6 +172,10 @@ class Task(nn.Module, ABC):
         """Lines that say more than a figure does, such as precision against recall; none by default."""
         return ()
 
+    def counts(self, records: Records) -> dict[str, tuple[int, int]]:
+        """{class: (how many there are, how many were answered)} over all samples; empty where nothing is counted."""
+        return {}
+
     def reliability(self, records: Records) -> Reliability | None:
         """How often answers came true by the probability they were given with, or None where none is given."""
         return None

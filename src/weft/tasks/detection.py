@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from weft.box_fusion import fused, surest
 from weft.boxes import ANSWERED_CLASS, LEFT, NUM_CORNERS, RIGHT, SCORE
 from weft.metrics import detection as measures
-from weft.metrics.box_matching import AREAS, LEFT_OUT, THRESHOLDS, match
+from weft.metrics.box_matching import AREAS, LEFT_OUT, match
 from weft.metrics.box_matching import RIGHT as FOUND
 from weft.metrics.confusion import mean_known
 from weft.metrics.curves import Curves
@@ -25,6 +25,7 @@ from weft.tasks.box_pictures import answered, errors, objects
 from weft.tasks.boxes import Boxes
 from weft.tasks.coco_results import add_entries, detections, image_id
 from weft.tasks.colours import palette
+from weft.tasks.detection_curves import curves_of, place_of
 from weft.tasks.detection_head import PyramidHead, boxes_of
 from weft.tasks.detection_loss import count_of, detection_loss
 from weft.tasks.exchange import write_sidecar
@@ -36,8 +37,6 @@ _STRIDES = (8, 16, 32)
 _CANDIDATES, _LOWEST_SCORE = 1000, 0.05
 #: The score from which on a box is shown and counted before the validation part has chosen one.
 _START = 0.5
-#: Points of a precision-recall curve that are kept.
-_CURVE_POINTS = 200
 
 
 @register("task", "detection")
@@ -178,7 +177,7 @@ class Detection(Task):
         wrong = np.abs(self._said(records) - records.rows["actual"][..., 0])
         figures = {"AP": mean_known(precision[:, 0])}
         for name, overlap in (("AP50", 0.5), ("AP75", 0.75)):
-            figures[name] = mean_known(precision[:, 0, int(np.argmin(np.abs(THRESHOLDS - overlap)))])
+            figures[name] = mean_known(precision[:, 0, place_of(overlap)])
         figures |= {f"AP_{name}": mean_known(precision[:, place]) for place, name in enumerate(AREAS) if place}
         figures["VOC_AP"] = mean_known(voc)
         figures["count_error"] = mean_known(wrong)
@@ -202,16 +201,14 @@ class Detection(Task):
                 self.get_buffer("threshold").fill_(best)
 
     def curves(self, records: Records) -> tuple[Curves, ...]:
-        """Precision against recall of each class that occurs, at an overlap of 0.5."""
-        ranked, actual = self._ranked(records, "became"), records.rows["actual"][..., 0].sum(0)
-        lines = {}
-        for name, became, number in zip(self.classes, ranked.became, actual, strict=True):
-            if number and len(became):
-                recall, precision = measures.precision_recall(became[:, 0, 0], int(number))
-                kept = np.unique(np.linspace(0, len(recall) - 1, min(len(recall), _CURVE_POINTS)).astype(int))
-                points = zip((100 * recall[kept]).tolist(), (100 * precision[kept]).tolist(), strict=True)
-                lines[name] = list(points)
-        return (Curves("precision against recall at an overlap of 0.5", "recall, %", "precision, %", lines),)
+        """Precision against recall of each class at two overlaps, and average precision over all of them."""
+        actual = records.rows["actual"].sum(0)
+        return curves_of(self.classes, self._ranked(records, "became"), actual, least=self.least)
+
+    def counts(self, records: Records) -> dict[str, tuple[int, int]]:
+        """See `Task.counts`: objects, and boxes of at least `threshold` that are counted."""
+        actual, said = records.rows["actual"][..., 0].sum(0), self._said(records).sum(0)
+        return {name: (int(a), int(s)) for name, a, s in zip(self.classes, actual, said, strict=True)}
 
     def badness(self, records: Records) -> np.ndarray:
         """(n,) boxes of at least `threshold` that are wrong, and objects that none of them found, at 0.5."""

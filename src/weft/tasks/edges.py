@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from weft.losses.weighted_sum import Losses, build_loss, wants_counts
+from weft.metrics.curves import Curves
 from weft.metrics.edges import THRESHOLDS, EdgeCounts, Matching, count_edges, distance_to, reach_of, thinned
 from weft.modalities.base import Facts
 from weft.registry import Part, Range, register
@@ -136,12 +137,11 @@ class Edges(DenseTask):
             return dict.fromkeys(("ODS", "OIS", "AP", "F"), float("nan"))
         whole = EdgeCounts(rows["answered"], rows["right"], rows["found"], rows["actual"])
         own = _at_best(rows)
-        place = int(np.abs(THRESHOLDS - float(self.get_buffer("threshold"))).argmin())
         return {
             "ODS": float(whole.f.max()),
             "OIS": float(own.f),
             "AP": whole.average_precision,
-            "F": float(whole.f[place]),
+            "F": float(whole.f[self._place]),
         }
 
     def tune(self, records: Records) -> None:
@@ -149,6 +149,24 @@ class Edges(DenseTask):
         if len(records):
             sums = {name: records.rows[name].sum(0) for name in ("answered", "right", "found", "actual")}
             self.get_buffer("threshold").fill_(float(THRESHOLDS[_best(EdgeCounts(**sums))]))
+
+    def curves(self, records: Records) -> tuple[Curves, ...]:
+        """Precision against recall over the thresholds, with the places of ODS, OIS and F."""
+        rows = {name: values.sum(0) for name, values in records.rows.items()}
+        whole, own = EdgeCounts(rows["answered"], rows["right"], rows["found"], rows["actual"]), _at_best(rows)
+        if not whole.actual:
+            return ()
+        recall, precision = 100 * whole.recall, 100 * whole.precision
+        thresholds = {"ODS": _best(whole), "F": self._place}
+        points = {
+            f"{name} at {THRESHOLDS[place]:.2f}": (float(recall[place]), float(precision[place]))
+            for name, place in thresholds.items()
+            if whole.answered[place]
+        }
+        if own.answered:
+            points["OIS"] = (100 * float(own.recall), 100 * float(own.precision))
+        line = [(float(recall[p]), float(precision[p])) for p in reversed(range(len(THRESHOLDS))) if whole.answered[p]]
+        return (Curves("precision against recall", "recall, %", "precision, %", {"all samples": line}, points),)
 
     def badness(self, records: Records) -> np.ndarray:
         """(n,) 1 − F of each sample at its best threshold."""
@@ -194,6 +212,11 @@ class Edges(DenseTask):
         strength = np.where(picture.any(-1), 1.0, 0.0)
         pale = Image.blend(background.convert("L").convert("RGB"), Image.new("RGB", background.size, "white"), 0.6)
         return over(pale, picture, strength)
+
+    @property
+    def _place(self) -> int:
+        """The place among `THRESHOLDS` of the one that was chosen."""
+        return int(np.abs(THRESHOLDS - float(self.get_buffer("threshold"))).argmin())
 
     def _counts(self, answer: np.ndarray, codes: np.ndarray) -> EdgeCounts:
         """Of one sample, without its padding."""
