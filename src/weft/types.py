@@ -177,7 +177,7 @@ class FeatureSpec:
         grid = None
         num_tokens = 1
         if self.has_maps:
-            # one pixel at least: a batch without any picture has no size, and still is fused
+            # one pixel at least: a batch without any picture has no size, and still is fused; of a clip one frame
             sides = (max(1, size[0]), max(1, size[1]))
             shapes = [self.level_size(level, sides) for level in range(len(self.strides))]
             grid = (1, *shapes[-1])
@@ -199,8 +199,9 @@ class Features:
     """One modality or one view of a batch, encoded.
 
     Attributes:
-        tokens: (B, N, D). Of image-like input they are its deepest map, flattened in row order.
-        mask: (B, N) bool, the tokens that are real; False everywhere in an absent row.
+        tokens: (B, N, D). Of image-like input they are its deepest map, flattened: by frame, then in row order.
+        mask: (B, N) bool, the tokens that are real; False everywhere in an absent row, and in the frames that fill up a
+            clip to the longest of its batch.
         present: (B,) bool.
         grid: (T, h, w) with T * h * w = N where the tokens are a map, else None. T = 1 for stills.
         maps: the finer pyramid levels, fine to coarse, each (B, T, C_l, H / s_l, W / s_l).
@@ -242,6 +243,41 @@ class Features:
             maps=tuple(level.unsqueeze(1) for level in pyramid[:-1]),
         )
 
+    @classmethod
+    def of_frames(cls, stills: Features, real: Tensor) -> Features:
+        """Features of P clips, all present, from those of their real frames: zero in the frames that are not real.
+
+        Args:
+            stills: n rows, by clip and then by time, all maps or all vectors.
+            real: (P, T) bool, of which n are True, at least one in every clip.
+
+        Returns:
+            Clips of maps, or sequences of one token a frame.
+        """
+
+        def placed(values: Tensor) -> Tensor:
+            """(P, T, ...) from (n, ...)."""
+            if len(values) < real.numel():
+                nothing = values.new_zeros(real.numel(), *values.shape[1:])
+                values = nothing.index_copy(0, real.flatten().nonzero().squeeze(1), values)
+            return values.unflatten(0, real.shape)
+
+        return cls(
+            tokens=placed(stills.tokens).flatten(1, 2),
+            mask=real.repeat_interleave(stills.tokens.shape[1], 1),
+            present=torch.ones(len(real), dtype=torch.bool, device=real.device),
+            grid=None if stills.grid is None else (real.shape[1], *stills.grid[1:]),
+            maps=tuple(placed(level.squeeze(1)) for level in stills.maps),
+        )
+
+    @property
+    def frames(self) -> Tensor:
+        """(B, T) bool: the frames that are real."""
+        if self.grid is None:
+            raise ValueError("these features have no frames: they are a vector or a sequence")
+        real = self.mask & self.present[:, None]
+        return real.unflatten(1, (self.grid[0], -1)).any(2)
+
     @property
     def pyramid(self) -> tuple[Tensor, ...]:
         """All levels fine to coarse with the frames folded into the rows: (B * T, C_l, h_l, w_l)."""
@@ -249,7 +285,7 @@ class Features:
             raise ValueError("these features have no maps: they are a vector or a sequence")
         num_frames, height, width = self.grid
         num_rows, _, dim = self.tokens.shape
-        deepest = self.tokens.view(num_rows * num_frames, height * width, dim).transpose(1, 2)
+        deepest = self.tokens.reshape(num_rows * num_frames, height * width, dim).transpose(1, 2)
         return (*(level.flatten(0, 1) for level in self.maps), deepest.unflatten(2, (height, width)))
 
     @property
@@ -262,12 +298,20 @@ class Features:
         return tokens.sum(1) / weight.sum(1).clamp(min=1)  # clamp: an absent row has no tokens
 
     def trimmed(self) -> Features:
-        """The same without tokens at the end that are real in no row; the tokens of a map are all real."""
-        if self.grid is not None:
-            return self
-        real = self.mask.any(0)
-        longest = len(real) - int(real.flip(0).int().argmax())
-        return replace(self, tokens=self.tokens[:, :longest], mask=self.mask[:, :longest])
+        """The same without tokens at the end, or frames of a clip, that are real in no row."""
+        if self.grid is None:
+            longest = _longest(self.mask)
+            return replace(self, tokens=self.tokens[:, :longest], mask=self.mask[:, :longest])
+        _, height, width = self.grid
+        num_frames = _longest(self.frames)
+        num_tokens = num_frames * height * width
+        return replace(
+            self,
+            tokens=self.tokens[:, :num_tokens],
+            mask=self.mask[:, :num_tokens],
+            grid=(num_frames, height, width),
+            maps=tuple(level[:, :num_frames] for level in self.maps),
+        )
 
     def packed(self) -> Features:
         """The same in one layout of memory, channels innermost: results do not depend on where they come from."""
@@ -306,20 +350,20 @@ class Features:
 
     @staticmethod
     def join(parts: Sequence[Features]) -> Features:
-        """The rows of several, in order; shorter sequences of tokens are filled up with tokens that are not real."""
-        longest = max(part.tokens.shape[1] for part in parts)
+        """The rows of several, in order; shorter sequences and clips are filled up with what is not real."""
 
-        def filled(tensor: Tensor) -> Tensor:
-            missing = tensor.new_zeros(len(tensor), longest - tensor.shape[1], *tensor.shape[2:])
-            return torch.cat([tensor, missing], 1)
+        def joined(tensors: Sequence[Tensor]) -> Tensor:
+            longest = max(tensor.shape[1] for tensor in tensors)
+            return torch.cat([_filled(tensor, longest) for tensor in tensors])
 
+        grids = [part.grid for part in parts if part.grid is not None]
         vectors = [part.vector for part in parts if part.vector is not None]
         return Features(
-            tokens=torch.cat([filled(part.tokens) for part in parts]),
-            mask=torch.cat([filled(part.mask) for part in parts]),
+            tokens=joined([part.tokens for part in parts]),
+            mask=joined([part.mask for part in parts]),
             present=torch.cat([part.present for part in parts]),
-            grid=parts[0].grid,
-            maps=tuple(torch.cat(levels) for levels in zip(*(part.maps for part in parts), strict=True)),
+            grid=max(grids, default=None),  # they differ in their numbers of frames alone
+            maps=tuple(joined(levels) for levels in zip(*(part.maps for part in parts), strict=True)),
             vector=torch.cat(vectors) if vectors else None,
         )
 
@@ -333,6 +377,19 @@ class Features:
             maps=tuple(change(level) for level in self.maps),
             vector=None if self.vector is None else change(self.vector),
         )
+
+
+def _filled(tensor: Tensor, size: int) -> Tensor:
+    """(B, size, ...) from (B, N, ...), with zeros at the end."""
+    if tensor.shape[1] == size:
+        return tensor
+    return torch.cat([tensor, tensor.new_zeros(len(tensor), size - tensor.shape[1], *tensor.shape[2:])], 1)
+
+
+def _longest(real: Tensor) -> int:
+    """How many of N places of (B, N) bool there are to the last that is real in any row; N where none is."""
+    anywhere = real.any(0)
+    return len(anywhere) - int(anywhere.flip(0).int().argmax())
 
 
 @dataclass(frozen=True)

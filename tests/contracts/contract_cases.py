@@ -10,6 +10,9 @@ from torch import Tensor
 from weft.registry import Part, names
 from weft.types import Features, FeatureSpec
 
+#: The switches of the fusion `dtl`.
+DTL_PARTS = ("exchange", "inter", "composition", "hierarchical", "short_memory", "long_memory")
+
 #: Options without which a part cannot be built, and further choices that are worth the whole contract.
 OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
     ("encoder", "timm"): [{"name": "test_resnet"}, {"name": "test_efficientnet", "output_stride": 16}],
@@ -40,6 +43,11 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
     ("fusion", "transformer"): [{"dim": 16, "heads": 2}, {"dim": 16, "heads": 2, "layers": 1, "pool": "mean"}],
     ("fusion", "cross_attention"): [{"dim": 16, "heads": 2}, {"dim": 16, "heads": 2, "layers": 1, "pool": "mean"}],
     ("fusion", "bottleneck"): [{"dim": 16, "heads": 2}, {"dim": 16, "heads": 2, "tokens": 1, "pool": "mean"}],
+    ("fusion", "dtl"): [
+        {"dim": 16, "heads": 2, "window": 1, "segment": 2},
+        {"dim": 16, "heads": 2, "window": 1, "segment": 2, "causal": True, "rnn": "lstm", "pool": "last"},
+        {"dim": 16, "heads": 2, **dict.fromkeys(DTL_PARTS, False), "rnn": "none"},
+    ],
     ("decoder", "unet"): [
         {"channels": (16, 8)},
         {"channels": (64, 64), "attention": "scse", "stride": 1},
@@ -100,14 +108,23 @@ MIXTURES = {
     "vector+grid+sequence": {"a": VECTORS["a"], "b": GRIDS["b"], "c": SEQUENCES["c"]},
     "clip+grid+sequence": {"a": CLIPS["a"], "b": GRIDS["b"], "c": SEQUENCES["c"]},
 }
-NUM_FRAMES = 2
+
+#: Frames of the longest row of a clip: clips of different lengths meet.
+NUM_FRAMES = {"a": 3, "b": 2, "c": 3}
 
 #: Tokens of the longest row of a sequence.
 NUM_TOKENS = {"a": 5, "b": 7, "c": 4}
 
 
 def features_of(
-    spec: FeatureSpec, present: Tensor, size: tuple[int, int], *, seed: int, num_tokens: int = 5, summary: bool = False
+    spec: FeatureSpec,
+    present: Tensor,
+    size: tuple[int, int],
+    *,
+    seed: int,
+    num_tokens: int = 5,
+    num_frames: int = 2,
+    summary: bool = False,
 ) -> Features:
     """Random features that obey a spec, zero where absent.
 
@@ -117,6 +134,7 @@ def features_of(
         size: (H, W) of the picture.
         seed: of the numbers.
         num_tokens: of the longest row of a sequence; the others are shorter.
+        num_frames: of the longest row of a clip, likewise.
         summary: whether there is a vector beside the tokens.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -127,10 +145,11 @@ def features_of(
     if spec.layout == "sequence":
         lengths = torch.tensor([max(1, num_tokens - row % num_tokens) for row in range(num_rows)])
     if spec.has_maps:
-        num_frames = NUM_FRAMES if spec.layout == "clip" else 1
+        num_frames = num_frames if spec.layout == "clip" else 1
         sizes = [spec.level_size(level, size) for level in range(len(spec.strides))]
         grid = (num_frames, *sizes[-1])
-        lengths = torch.full((num_rows,), num_frames * sizes[-1][0] * sizes[-1][1])
+        frames = torch.tensor([num_frames - row % num_frames for row in range(num_rows)])
+        lengths = frames * sizes[-1][0] * sizes[-1][1]
         maps = tuple(
             torch.randn(num_rows, num_frames, c, *s, generator=generator)
             for c, s in zip(spec.channels[:-1], sizes[:-1], strict=True)
@@ -156,7 +175,7 @@ def with_garbage(features: Features, value: float) -> Features:
     return replace(
         features,
         tokens=spoil(features.tokens, features.mask),
-        maps=tuple(spoil(level, features.present) for level in features.maps),
+        maps=tuple(spoil(level, features.frames) for level in features.maps),
         vector=None if features.vector is None else spoil(features.vector, features.present),
     )
 
@@ -171,10 +190,11 @@ def leaves(features: Features) -> tuple[Features, list[Tensor]]:
 
 
 def tensors_of(features: Features) -> list[Tensor]:
-    """All numbers in the rows that are present."""
+    """All numbers in the rows that are present; zero in tokens and frames that are not real."""
     rows = features.select(features.present)
     vector = [] if rows.vector is None else [rows.vector]
-    return [torch.where(rows.mask[..., None], rows.tokens, 0), *rows.maps, *vector]
+    maps = [torch.where(rows.frames[..., None, None, None], level, 0) for level in rows.maps]
+    return [torch.where(rows.mask[..., None], rows.tokens, 0), *maps, *vector]
 
 
 def weighted_total(features: Features) -> Tensor:

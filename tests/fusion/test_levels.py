@@ -134,17 +134,35 @@ def test_a_still_and_a_sentence_are_seen_in_every_frame_of_a_clip() -> None:
     assert fused.tokens[0, :, 0].tolist() == [4.0] * 4 + [5.0] * 4
 
 
-def test_clips_of_different_numbers_of_frames_are_refused_with_their_numbers() -> None:
+def clips(spec: FeatureSpec, frames: list[list[float]]) -> Features:
+    """Clips of one place: a number for each real frame of each row."""
+    longest = max(len(row) for row in frames)
+    tokens = torch.tensor([row + [99.0] * (longest - len(row)) for row in frames])[:, :, None].repeat(1, 1, spec.dim)
+    mask = torch.tensor([[place < len(row) for place in range(longest)] for row in frames])
+    return Features(tokens, mask, mask.any(1), grid=(longest, 1, 1))
+
+
+def test_clips_meet_frame_by_frame_and_one_that_has_ended_is_absent_from_there_on() -> None:
     spec = FeatureSpec("clip", 1, (1,), (16,))
     fusion = WeightedFusion({"a": spec, "b": spec}, mode="fixed")
+    fused = fusion({"a": clips(spec, [[2, 4, 6], [2]]), "b": clips(spec, [[8, 8], [4, 6]])})["fused"]
+    assert fused.grid == (3, 1, 1)
+    assert fused.mask.tolist() == [[True, True, True], [True, True, False]]
+    assert fused.tokens[:, :, 0].tolist() == [[5, 6, 6], [3, 6, 0]]
+    assert fused.pooled[:, 0].tolist() == pytest.approx([17 / 3, 4.5])
 
-    def clip(frames: int) -> Features:
-        return Features(
-            torch.zeros(1, frames, 1), torch.ones(1, frames, dtype=torch.bool), here(True), grid=(frames, 1, 1)
-        )
 
-    with pytest.raises(ValueError, match="'a': 3, 'b': 5"):
-        fusion({"a": clip(3), "b": clip(5)})
+def test_a_still_beside_clips_is_seen_only_as_long_as_the_clip_of_its_row_goes_on() -> None:
+    """So that what a row holds does not depend on how long another clip of its batch is."""
+    specs = {"clip": FeatureSpec("clip", 1, (1,), (16,)), "image": FeatureSpec("grid", 1, (1,), (16,))}
+    fusion = WeightedFusion(specs, mode="fixed")
+    clip = clips(specs["clip"], [[2, 4, 6], [2], []])
+    image = constant(specs["image"], [8], (16, 16)).select(torch.tensor([0, 0, 0]))
+    fused = fusion({"clip": clip, "image": image})["fused"]
+    assert fused.mask.tolist() == [[True] * 3, [True, False, False], [True, False, False]]
+    assert fused.tokens[fused.mask, 0].tolist() == [5, 6, 7, 5, 8]
+    shares = fusion.explain({"clip": clip, "image": image})["stride 16"]  # by frame, then by modality
+    assert shares[:, 0].tolist() == [0.5, 0.5, 0.5, 0.5, 0, 0, 0, 0, 0]
 
 
 def test_strides_are_refused_where_nothing_has_maps() -> None:

@@ -41,7 +41,10 @@ def test_the_same_place_in_maps_of_two_strides_has_the_same_numbers_between_neig
     assert nearest.tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
 
 
-def test_frames_of_a_clip_are_told_apart() -> None:
-    still, clip = grid_positions((1, 2, 2), 8, device=CPU), grid_positions((3, 2, 2), 8, device=CPU)
+def test_frames_of_a_clip_are_told_apart_and_one_alone_is_the_first_of_several() -> None:
+    still, *clips = (grid_positions((t, 2, 2), 8, in_time=bool(t - 1), device=CPU) for t in (1, 2, 3))
     frames = sinusoids(torch.arange(3), 8)
-    torch.testing.assert_close(clip.unflatten(0, (3, 4))[2], still + frames[2])
+    torch.testing.assert_close(clips[1].unflatten(0, (3, 4))[2], still + frames[2])
+    assert torch.equal(clips[0], clips[1][:8])
+    alone = grid_positions((1, 2, 2), 8, in_time=True, device=CPU)
+    assert torch.equal(alone, clips[1][:4])

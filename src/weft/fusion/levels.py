@@ -8,7 +8,7 @@ stands at every place; without any maps there is one level of one place.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import log2
 from typing import Literal, cast
 
@@ -43,8 +43,9 @@ class LevelFusion(Fusion):
     Where any modality has maps, so has the view. Its deepest level is fused from every modality's deepest and has the
     finest of their strides; there is a finer level for every finer stride that any modality has, fused from each one's
     level of the nearest stride. Maps of another stride are resized. A modality without maps is pooled and stands at
-    every place of every level, and a still among clips in every frame. Where none has maps, the view is a vector, fused
-    from all of them pooled. What has other channels than the level passes a 1x1 convolution.
+    every place of every level. Clips meet frame by frame, by number; whatever is none stands in every frame, see
+    `frames_in`. Where none has maps, the view is a vector, fused from all of them pooled. What has other channels than
+    the level passes a 1x1 convolution.
 
     Args:
         specs: {modality: spec}.
@@ -57,7 +58,7 @@ class LevelFusion(Fusion):
         self.modalities = tuple(specs)
         self._layout = view_layout(specs.values())
         own_strides = {m: spec.strides for m, spec in specs.items() if spec.has_maps}
-        self._mapped = tuple(own_strides)
+        self._mapped, self._clips = tuple(own_strides), clips_among(specs)
         self._strides = _chosen(common_strides(own_strides.values()), strides)
         self._sources = {m: _sources(spec.strides, self._strides, own_strides.values()) for m, spec in specs.items()}
         #: per level a modality that has it at its very stride, and so at its size
@@ -90,28 +91,29 @@ class LevelFusion(Fusion):
 
     def forward(self, features: dict[str, Features]) -> dict[str, Features]:
         """See `Fusion.forward`."""
-        present = self._row_presence(features)
-        levels = self._aligned(features, present)
+        frames = frames_in(features, self._clips)
+        levels = self._aligned(features, frames)
+        present = self._rows(frames)
         fused = [block(maps, present) for block, maps in zip(self.blocks.values(), levels, strict=True)]
-        return {"fused": self._features(fused, features, present)}
+        return {"fused": self._features(fused, features, frames)}
 
     def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
         """See `Fusion.explain`: the weights of every level, `stride 4` for maps and `vector` without."""
         names = [f"stride {stride}" for stride in self._strides] or ["vector"]
-        present = self._row_presence(features)
+        frames = frames_in(features, self._clips)
+        present = self._rows(frames)
         shown = {}
-        for name, block, maps in zip(names, self.blocks.values(), self._aligned(features, present), strict=True):
+        for name, block, maps in zip(names, self.blocks.values(), self._aligned(features, frames), strict=True):
             weights = cast(Level, block).explain(maps, present)
             if weights is not None:
                 shown[name] = weights
         return shown
 
-    def _row_presence(self, features: dict[str, Features]) -> dict[str, Tensor]:
+    def _rows(self, frames: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{modality: (R,) bool}: R rows are samples, or frames where the view is a clip."""
-        num_frames = frames_of({m: features[m] for m in self._mapped})
-        return {m: frame_presence(features[m], num_frames).flatten() for m in self.modalities}
+        return {m: frames[m].flatten() for m in self.modalities}
 
-    def _aligned(self, features: dict[str, Features], present: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    def _aligned(self, features: dict[str, Features], frames: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """Per level: {modality: (R, C, h, w)} of one size, zero where absent."""
         sources = {
             m: features[m].pyramid if m in self._mapped else (features[m].pooled[:, :, None, None],)
@@ -121,18 +123,18 @@ class LevelFusion(Fusion):
         for level, (name, sized_by) in enumerate(zip(self.blocks, self._sized_by, strict=True)):
             raw = {m: sources[m][self._sources[m][level]] for m in self.modalities}
             like = raw[sized_by]
-            levels.append({m: _projected(raw[m], self._project_of(m, name), present[m], like) for m in self.modalities})
+            levels.append({m: _projected(raw[m], self._project_of(m, name), frames[m], like) for m in self.modalities})
         return levels
 
     def _project_of(self, modality: str, name: str) -> nn.Module:
         return cast(nn.ModuleDict, self.project[modality])[name]
 
-    def _features(self, fused: list[Tensor], features: dict[str, Features], present: dict[str, Tensor]) -> Features:
+    def _features(self, fused: list[Tensor], features: dict[str, Features], present: Mapping[str, Tensor]) -> Features:
         anywhere = torch.stack([features[m].present for m in self.modalities]).any(0)
         num_rows = len(anywhere)
         if not self._mapped:
             return Features(tokens=fused[0].flatten(1)[:, None], mask=anywhere[:, None], present=anywhere)
-        frames = torch.stack(list(present.values())).any(0).view(num_rows, -1)
+        frames = torch.stack([present[m] for m in self.modalities]).any(0)
         num_frames, (height, width) = frames.shape[1], fused[-1].shape[-2:]
         tokens = fused[-1].flatten(2).transpose(1, 2)
         return Features(
@@ -144,10 +146,18 @@ class LevelFusion(Fusion):
         )
 
 
-def _projected(level_map: Tensor, project: nn.Module, present: Tensor, like: Tensor) -> Tensor:
-    """One modality's map at one level, zero where absent, brought to the width of the level and the size of `like`."""
-    repeats = len(present) // len(level_map)
-    rows = present.view(-1, repeats).any(1).view(-1, 1, 1, 1)
+def _projected(level_map: Tensor, project: nn.Module, frames: Tensor, like: Tensor) -> Tensor:
+    """One modality's map at one level, zero where absent, brought to the width of the level and the size of `like`.
+
+    Args:
+        level_map: (B * t, C, h, w) of t own frames.
+        project: to the width of the level.
+        frames: (B, T) bool, in which frames of the view it is.
+        like: of the size and the type that are wanted.
+    """
+    own_frames = len(level_map) // len(frames)
+    own = frames.any(1) if own_frames == 1 else frames[:, :own_frames].flatten()
+    rows = own.view(-1, 1, 1, 1)
     projected = torch.where(rows, level_map, 0)  # before anything is computed: 0 x NaN is NaN, also in gradients
     if not isinstance(project, nn.Identity):
         projected = torch.where(rows, project(projected), 0)  # the bias of an absent row
@@ -197,27 +207,41 @@ def common_strides(own: Iterable[Sequence[int]]) -> list[int]:
     return [*sorted(finer), deepest]
 
 
-def frames_of(features: Mapping[str, Features]) -> int:
-    """How many frames the view of these maps has; stills are seen in every frame.
+def clips_among(specs: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+    """The modalities that are clips."""
+    return tuple(m for m, spec in specs.items() if spec.layout == "clip")
 
-    Raises:
-        ValueError: clips of different numbers of frames.
+
+def frames_in(features: Mapping[str, Features], clips: Collection[str]) -> dict[str, Tensor]:
+    """{modality: (B, T) bool}: in which frames of the view that all are fused to each is; T is 1 without clips.
+
+    Clips meet by the number of the frame, so a clip that has ended is absent in the frames that others still have. What
+    is no clip is in every frame that a clip of its row has, and where its row has none in the first alone: what a row
+    holds does not depend on how long the other clips of its batch are.
+
+    Args:
+        features: {modality: Features}.
+        clips: those of them that are clips.
     """
-    frames = {m: one.grid[0] for m, one in features.items() if one.grid is not None and one.grid[0] > 1}
-    if len(set(frames.values())) > 1:
-        raise ValueError(
-            f"the modalities have different numbers of frames, {frames}, and are fused one by one; bring them to the "
-            "same number"
-        )
-    return next(iter(frames.values()), 1)
+    num_rows = len(next(iter(features.values())).present)
+    own = {m: features[m].frames for m in clips}
+    num_frames = max((frames.shape[1] for frames in own.values()), default=1)
+    own = {m: F.pad(frames, (0, num_frames - frames.shape[1])) for m, frames in own.items()}
+    present = {m: one.present[:, None] for m, one in features.items()}
+    if not own:
+        return present
+    in_clips = torch.stack(list(own.values())).any(0)
+    first = torch.arange(num_frames, device=in_clips.device).expand(num_rows, -1) == 0
+    there = torch.where(in_clips.any(1, keepdim=True), in_clips, first)
+    return {m: own[m] if m in own else present[m] & there for m in features}
 
 
-def frame_presence(features: Features, num_frames: int) -> Tensor:
-    """(B, T) bool: in which of `num_frames` frames these features are there."""
-    if features.grid is None or features.grid[0] == 1:
-        return features.present[:, None].expand(-1, num_frames)
-    real = features.mask & features.present[:, None]
-    return real.view(len(real), num_frames, -1).any(2)
+def in_every_frame(level_map: Tensor, num_rows: int, num_frames: int) -> Tensor:
+    """(B * T, C, h, w) from (B * t, C, h, w): one frame again and again, or several filled up with zeros."""
+    own = level_map.unflatten(0, (num_rows, -1))
+    missing = num_frames - own.shape[1]
+    spread = own.expand(-1, num_frames, -1, -1, -1) if own.shape[1] == 1 else F.pad(own, (0,) * 7 + (missing,))
+    return spread.flatten(0, 1)
 
 
 def _sources(own: Sequence[int], fused: Sequence[int], all_strides: Iterable[Sequence[int]]) -> list[int]:

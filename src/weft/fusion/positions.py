@@ -26,16 +26,17 @@ def sequence_positions(num_tokens: int, dim: int, *, device: torch.device) -> Te
     return sinusoids(torch.arange(num_tokens, device=device), dim)
 
 
-def grid_positions(grid: tuple[int, int, int], dim: int, *, step: float = 1.0, device: torch.device) -> Tensor:
+def grid_positions(
+    grid: tuple[int, int, int], dim: int, *, step: float = 1.0, in_time: bool = False, device: torch.device
+) -> Tensor:
     """(T * h * w, dim) for the tokens of a map: the row in the first half, the column in the second.
-
-    Frames of a clip have the sinusoids of their number added.
 
     Args:
         grid: (T, h, w).
         dim: a multiple of 4.
         step: distance of neighbours. Maps of one picture with different strides have it in proportion, so that the
             same place has about the same numbers in each.
+        in_time: add the sinusoids of a frame's number, also where there is one frame alone; of a still there are none.
         device: where to.
 
     Reference: as for images in Carion et al., ECCV 2020, arXiv:2005.12872, appendix A.4.
@@ -46,7 +47,7 @@ def grid_positions(grid: tuple[int, int, int], dim: int, *, step: float = 1.0, d
     down = sinusoids(rows, dim // 2)[:, None].expand(-1, width, -1)
     across = sinusoids(columns, dim // 2)[None].expand(height, -1, -1)
     places = torch.cat([down, across], dim=2).flatten(0, 1)
-    if num_frames == 1:
-        return places
+    if not in_time:
+        return places.repeat(num_frames, 1)
     frames = sinusoids(torch.arange(num_frames, device=device), dim)
     return (frames[:, None] + places[None]).flatten(0, 1)

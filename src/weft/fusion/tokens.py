@@ -14,9 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weft.fusion.attention import learned_tokens
 from weft.fusion.base import Fusion
 from weft.fusion.bridge import Bridge
-from weft.fusion.levels import common_strides, frame_presence, frames_of, view_layout, weighted_sum
+from weft.fusion.dam import by_modality
+from weft.fusion.dtl_block import DualModalBlock
+from weft.fusion.levels import clips_among, common_strides, frames_in, in_every_frame, view_layout, weighted_sum
+from weft.fusion.places import Places
 from weft.fusion.positions import grid_positions, sequence_positions
 from weft.fusion.weighted import WeightedFusion
 from weft.types import Features, FeatureSpec
@@ -57,7 +61,7 @@ class TokenFusion(Fusion):
         self.heads = heads
         self.pool = pool
         mapped = {m: spec for m, spec in specs.items() if spec.has_maps}
-        self._mapped = tuple(mapped)
+        self._mapped, self._clips = tuple(mapped), clips_among(specs)
         *finer, deepest = common_strides(spec.strides for spec in mapped.values()) or [1]
         self._sized_by = next((m for m, spec in mapped.items() if spec.strides[-1] == deepest), self.modalities[0])
         pictureless = len(mapped) < len(specs)  # there can be rows without any picture
@@ -146,26 +150,21 @@ class TokenFusion(Fusion):
         self,
         fused: dict[str, Tensor],
         joined: Tensor,
-        mask: Tensor,
         vector: Tensor,
-        present: Tensor,
+        places: Places,
         features: dict[str, Features],
     ) -> Features:
+        present = torch.stack([features[m].present for m in self.modalities]).any(0)
         num_rows = len(present)
-        num_frames = frames_of({m: features[m] for m in self._mapped})
-        deepest = self._deepest(fused, features, num_frames)
+        there = frames_in(features, self._clips)
+        frames = torch.stack([there[m] for m in self.modalities]).any(0)
+        num_frames = frames.shape[1]
+        deepest = self._deepest(fused, features, there)
         maps: list[Tensor] = []
         if self.finer is not None and self.bridge is not None:
-            keys = torch.cat([vector[:, None].to(joined.dtype), joined], dim=1)  # one that is always there, and all
-            real = F.pad(mask, (1, 0), value=True)
-            maps = self.bridge(
-                self.finer(features)["fused"].pyramid,
-                deepest,
-                keys.repeat_interleave(num_frames, 0),
-                real.repeat_interleave(num_frames, 0),
-            )
+            keys, real = self.seen_from(joined, vector, places, num_frames)
+            maps = self.bridge(self.finer(features)["fused"].pyramid, deepest, keys, real)
         height, width = deepest.shape[-2:]
-        frames = torch.stack([frame_presence(features[m], num_frames) for m in self.modalities]).any(0)
         return Features(
             tokens=deepest.flatten(2).transpose(1, 2).reshape(num_rows, num_frames * height * width, -1),
             mask=frames[:, :, None].expand(-1, -1, height * width).flatten(1),
@@ -184,8 +183,8 @@ class TokenFusion(Fusion):
             level = fused[m].unflatten(1, grids[m]).flatten(0, 1).permute(0, 3, 1, 2)
             if level.shape[-2:] != size:
                 level = F.interpolate(level, size, mode="bilinear", align_corners=False)
-            maps[m] = level.repeat_interleave(num_frames // grids[m][0], 0)
-        there = torch.stack([frame_presence(features[m], num_frames).flatten() for m in self._mapped], dim=1)
+            maps[m] = in_every_frame(level, *frames[m].shape)
+        there = torch.stack([frames[m].flatten() for m in self._mapped], dim=1)
         counted = there | ~there.any(1, keepdim=True)
         return weighted_sum(maps, (counted / counted.sum(1, keepdim=True))[:, :, None, None])
 
@@ -202,9 +201,9 @@ class TokenEmbedding(nn.Module):
     Reference: the learned strength of the positions is that of Li et al., AAAI 2019, arXiv:1809.08895, section 3.2.
     """
 
-    def __init__(self, spec: FeatureSpec, dim: int, *, step: float, stand_in: bool) -> None:
+    def __init__(self, spec: FeatureSpec, dim: int, *, step: float, stand_in: bool, told_time: bool = True) -> None:
         super().__init__()
-        self.step = step
+        self.step, self.in_time = step, told_time and spec.layout == "clip"
         self.project = nn.Sequential(nn.Linear(spec.dim, dim), nn.LayerNorm(dim))
         self.modality = learned_tokens(dim)
         self.stand_in = learned_tokens(dim) if stand_in else None
@@ -222,7 +221,7 @@ class TokenEmbedding(nn.Module):
         positions = (
             sequence_positions(num_tokens, dim, device=device)
             if features.grid is None
-            else grid_positions(features.grid, dim, step=self.step, device=device)
+            else grid_positions(features.grid, dim, step=self.step, in_time=self.in_time, device=device)
         )
         return tokens + (self.strength * positions).to(tokens.dtype)
 
