@@ -78,6 +78,8 @@ def test_binary_masks_of_0_and_255_are_not_taken_for_unlabelled() -> None:
     assert '"255": 1' in refused(LabelMap({"classes": ["no", "yes"]}, ignore=9), [[0, 255]])
     said = LabelMap({"classes": ["no", "yes"]}, remap={"0": 0, "255": 1}, ignore=9)
     np.testing.assert_array_equal(read(said, [[0, 255]]), [[0, 1]])
+    followed = LabelMap({"classes": ["no", "yes"]}, remap={"0": 0, "255": 1})
+    np.testing.assert_array_equal(read(followed, [[0, 255]]), [[0, 1]])
     ignored = LabelMap({"classes": ["no", "yes"]}, ignore=255)
     np.testing.assert_array_equal(read(ignored, [[0, 255]]), [[0, 255]])
 

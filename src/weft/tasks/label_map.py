@@ -137,11 +137,14 @@ class LabelMap(Field):
         values, pixels = np.unique(stored, return_counts=True)
         counts = dict(zip(values.tolist(), pixels.tolist(), strict=True))
         table = dict(self._table) if self._table is not None else {number: number for number in range(num_classes)}
-        table[self._raw_ignore] = self.ignore  # what is declared to have no label has none, whatever else it could be
+        meant = self._table is not None and not self._ignore_is_declared and self._raw_ignore in table
+        if not meant:  # what is declared to have no label has none, whatever else it could be
+            table[self._raw_ignore] = self.ignore
         strange = {value: count for value, count in counts.items() if value not in table}
         if strange:
             raise BadCell("label-outside", self._explain(strange, counts, name))
-        if not self._ignore_is_declared and num_classes == 2 and set(counts) == {0, COMMON_IGNORE}:
+        unsaid = self._table is None and not self._ignore_is_declared
+        if unsaid and num_classes == 2 and set(counts) == {0, COMMON_IGNORE}:
             raise BadCell(
                 "label-binary",
                 f'{name} holds only 0 and 255 and there are two classes: say `remap: {{"0": 0, "255": 1}}` if 255 '
