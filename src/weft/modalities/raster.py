@@ -12,6 +12,9 @@ from torch import Tensor
 #: What whole numbers are divided by, so that every encoder sees [0, 1] before normalisation.
 FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
+#: Frames of a strip, and the pixels between them.
+_SHOWN, _GAP = 6, 2
+
 
 def full_scale(dtype: np.dtype) -> float:
     """The stored value that stands for 1; floating-point values stand for themselves."""
@@ -55,6 +58,18 @@ def most_common_dtype(values: Iterable[np.ndarray]) -> str:
     """The number type that most of the values have."""
     names = [value.dtype.name for value in values]
     return max(sorted(set(names)), key=names.count)
+
+
+def strip(clip: np.ndarray) -> Image.Image:
+    """Some frames of a clip (T, H, W, C), evenly spaced in time, from left to right; all are stretched alike."""
+    places = np.unique(np.linspace(0, len(clip) - 1, min(_SHOWN, len(clip))).round().astype(int))
+    height, width, num_channels = clip.shape[1:]
+    side_by_side = picture(clip[places].swapaxes(0, 1).reshape(height, -1, num_channels))
+    spaced = Image.new("RGB", (len(places) * (width + _GAP) - _GAP, height), "white")
+    for column in range(len(places)):
+        box = (column * width, 0, (column + 1) * width, height)
+        spaced.paste(side_by_side.crop(box), (column * (width + _GAP), 0))
+    return spaced
 
 
 def picture(value: np.ndarray) -> Image.Image:

@@ -23,13 +23,11 @@ from weft.types import InputSpec
 #: Pixels of all frames taken of a clip: 16 s of 640 x 480 at 50 frames a second, 0.7 GB in three channels.
 MAX_PIXELS = 256_000_000
 
-#: Frames of a strip, and the gap between them in pixels.
-_SHOWN, _GAP = 6, 2
-
 
 @register("modality", "video")
 class VideoModality(Modality):
-    """A clip: an mp4, mov, avi, webm or mkv file, or a folder with a picture for every frame.
+    """A clip: an mp4, mov, avi, webm or mkv file, or a folder with a picture for every frame. A single picture is a clip
+    of one frame.
 
     Which frames are taken says `data.frames`, for all that a sample has. A frame is read, normalised and jittered as
     a picture of `image` is; what is random is drawn once for all frames of a clip. A cell may name a part of a clip:
@@ -202,14 +200,7 @@ class VideoModality(Modality):
 
     def draw(self, value: np.ndarray) -> Image.Image:
         """A strip of frames, evenly spaced over the clip, from left to right."""
-        places = np.unique(np.linspace(0, len(value) - 1, min(_SHOWN, len(value))).round().astype(int))
-        height, width = value.shape[1:3]
-        shown = value[places]
-        strip = raster.picture(shown.swapaxes(0, 1).reshape(height, -1, value.shape[3]))  # stretched alike
-        spaced = Image.new("RGB", (len(places) * (width + _GAP) - _GAP, height), "white")
-        for column in range(len(places)):
-            spaced.paste(strip.crop((column * width, 0, (column + 1) * width, height)), (column * (width + _GAP), 0))
-        return spaced
+        return raster.strip(value)
 
     def preprocessor(self, input_spec: InputSpec) -> Preprocessor:
         """Normalises, and jitters colours in training mode."""
