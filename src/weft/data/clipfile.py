@@ -72,7 +72,7 @@ def open_clip(source: Path | np.ndarray, *, rate: float | None = None) -> Clip:
     """List the frames of a clip.
 
     Args:
-        source: a video file, a folder of pictures, or an array whose first axis is the frames.
+        source: a video file, a folder of pictures, a single picture, or an array whose first axis is the frames.
         rate: frames a second of folders and arrays; a file knows its own.
 
     Raises:
@@ -87,6 +87,8 @@ def open_clip(source: Path | np.ndarray, *, rate: float | None = None) -> Clip:
         return ArrayClip(source, Timeline.of_numbers(np.arange(len(source)), rate))
     if source.is_dir():
         return _listed(source, source.stat().st_mtime_ns, rate)
+    if source.suffix.lower() in RASTERS:
+        return FolderClip(source.parent, (source.name,), Timeline.of_numbers(_numbers([source.name]), rate), 0)
     return open_video(source)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ def collate(
     for name, target in targets.items():
         values = [sample.targets[name] for sample in samples if name in sample.targets]
         labels[name] = _stack(values, target, size, num_frames) if values else torch.zeros(0)
-    return Batch(
+    batch = Batch(
         inputs=inputs,
         targets=labels,
         present={name: torch.tensor([sample.has(name) for sample in samples]) for name in modalities},
@@ -102,6 +102,7 @@ def collate(
             if any(name in sample.slots for sample in samples)
         },
     )
+    return replace(batch, targets={name: target.beside(name, batch) for name, target in targets.items()})
 
 
 def _common_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, int]:

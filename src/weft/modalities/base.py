@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from weft.data.timeline import Timeline
-from weft.types import InputSpec
+from weft.types import Batch, InputSpec
 
 #: Fitted on the training split or declared by the data format, kept in the run, JSON-able: classes, scales, means.
 Facts = Mapping[str, Any]
@@ -139,6 +139,12 @@ class Field(ABC):
             BadCell: the value cannot be meant for such an image.
         """
         return value
+
+    def beside(self, name: str, batch: Batch) -> Tensor:
+        """The values (P, ...) of a target as a batch has them under its name, with what they need of the inputs beside
+        them; by default as they are.
+        """
+        return batch.targets[name]
 
     def remarks(self, cell: Any, resolve: Resolve) -> list[str]:
         """What reading a cell changes by a declared rule, and what is suspect in it: short words that are counted, such

@@ -1,0 +1,68 @@
+"""The frames of clips one by one: what tasks that answer every frame stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from weft.types import Features
+
+#: Frames of a strip, and the gap between them in pixels.
+_SHOWN, _GAP = 6, 2
+
+
+def stills_of(features: Features) -> Features:
+    """The n real frames of P clips as stills, by clip and then by time; nothing is computed on the others."""
+    folded = Features.of_pyramid(features.pyramid)
+    real = features.frames.flatten()
+    return folded if bool(real.all()) else folded.select(real)
+
+
+def by_clip(values: Tensor, real: Tensor) -> Tensor:
+    """(P, T, ...) from (n, ...): what was said of the real frames at their places, 0 elsewhere.
+
+    Args:
+        values: of `stills_of`'s rows, (n, ...).
+        real: (P, T) bool, of which n are True.
+    """
+    if len(values) < real.numel():
+        nothing = values.new_zeros(real.numel(), *values.shape[1:])
+        values = nothing.index_copy(0, real.flatten().nonzero().squeeze(1), values)
+    return values.unflatten(0, real.shape)
+
+
+def frames_in_both(said: Tensor, known: Tensor) -> int:
+    """How many frames both an answer and its target have: each is filled up to the longest clip of its own rows.
+
+    Args:
+        said: (P, S, ...), by frame.
+        known: (P, T) bool, the frames of the target that have a label.
+
+    Raises:
+        ValueError: a frame has a label and no answer: target and clip are not of the same frames.
+    """
+    num_said, num_frames = said.shape[1], known.shape[1]
+    if num_frames > num_said and bool(known[:, num_said:].any()):
+        raise ValueError(
+            f"frame {num_said + 1} of a clip has a label, and what the task reads has {num_said} frames; let it read, "
+            "by `over`, a view of the clip whose frames are labelled"
+        )
+    return min(num_said, num_frames)
+
+
+def evenly(num_frames: int, most: int) -> np.ndarray:
+    """(n,) places of at most `most` frames, evenly spaced from the first to the last."""
+    return np.unique(np.linspace(0, num_frames - 1, min(most, num_frames)).round().astype(int))
+
+
+def strip_of(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Some of the pictures of the frames of a clip, all of one size, from left to right."""
+    shown = [pictures[place] for place in evenly(len(pictures), _SHOWN)]
+    width, height = shown[0].size
+    strip = Image.new("RGB", (len(shown) * (width + _GAP) - _GAP, height), "white")
+    for column, picture in enumerate(shown):
+        strip.paste(picture, (column * (width + _GAP), 0))
+    return strip

@@ -1,0 +1,150 @@
+"""Label maps of the frames of a clip: which belongs to which frame, what is refused, and the motion beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from weft.data.clipfile import open_clip
+from weft.data.timeline import Timeline
+from weft.errors import DataFault
+from weft.modalities.base import BadCell
+from weft.tasks.clip_label_map import ClipLabelMap
+from weft.types import Batch
+
+
+def numbered(*numbers: int) -> Timeline:
+    return Timeline.of_numbers(np.array(numbers))
+
+
+def store(folder: Path, maps: dict[int, np.ndarray]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, labels in maps.items():
+        Image.fromarray(labels.astype(np.uint8)).save(folder / f"mask_{number:05d}.png")
+    return folder
+
+
+def field(**options: object) -> ClipLabelMap:
+    return ClipLabelMap({}, classes=["background", "object"], **options)
+
+
+def test_a_map_belongs_to_the_frame_of_its_number_and_other_frames_have_no_label(tmp_path) -> None:
+    folder = store(tmp_path / "a", {2: np.zeros((3, 4)), 4: np.ones((3, 4)), 9: np.zeros((3, 4))})
+    found = field().read_frames(str(folder), Path, numbered(1, 2, 4, 6))
+    assert found.shape == (4, 3, 4)
+    assert [np.unique(frame).tolist() for frame in found] == [[255], [0], [1], [255]]
+
+
+def test_a_clip_none_of_whose_frames_has_a_map_has_no_label_at_all(tmp_path) -> None:
+    folder = store(tmp_path / "a", {30: np.ones((3, 4))})
+    assert (field().read_frames(str(folder), Path, numbered(0, 1)) == 255).all()
+
+
+def test_a_single_map_beside_a_single_frame_belongs_to_it(tmp_path) -> None:
+    store(tmp_path, {7: np.ones((3, 4))})
+    cell = str(tmp_path / "mask_00007.png")
+    assert (field().read_frames(cell, Path, numbered(12)) == 1).all()
+    beside_two = field().read_frames(cell, Path, numbered(6, 7))
+    assert (beside_two[0] == 255).all() and (beside_two[1] == 1).all()
+
+
+def test_a_picture_is_a_clip_of_one_frame(tmp_path) -> None:
+    store(tmp_path, {7: np.ones((3, 4))})
+    assert open_clip(tmp_path / "mask_00007.png").timeline.numbers.tolist() == [7]
+
+
+def test_values_are_read_as_those_of_a_still(tmp_path) -> None:
+    folder = store(tmp_path / "a", {0: np.array([[0, 255], [255, 0]])})
+    read = field(remap={"0": 0, "255": 1}, ignore=7).read(str(folder), Path)
+    np.testing.assert_array_equal(read, [[[0, 1], [1, 0]]])
+    with pytest.raises(BadCell, match="mask_00000.png holds 255"):
+        field(ignore=7).read(str(folder), Path)
+
+
+def test_classes_that_nobody_names_are_those_that_occur(tmp_path) -> None:
+    folder = store(tmp_path / "a", {0: np.array([[0, 3]]), 1: np.array([[3, 255]])})
+    open_field = ClipLabelMap({})
+    facts = open_field.fit([open_field.read_frames(str(folder), Path, numbered(0, 1, 2))])
+    assert (facts["classes"], facts["counts"]) == (["0", "3"], [1, 2])
+    fitted = ClipLabelMap(facts).read_frames(str(folder), Path, numbered(1, 2))
+    np.testing.assert_array_equal(fitted, [[[1, 255]], [[255, 255]]])
+    assert ClipLabelMap(facts).class_counts(fitted).tolist() == [0, 1]
+
+
+def test_maps_of_different_sizes_are_refused(tmp_path) -> None:
+    folder = store(tmp_path / "a", {0: np.zeros((3, 4)), 1: np.zeros((4, 4))})
+    with pytest.raises(BadCell, match=r"begins with a map of 4x3 pixels, and mask_00001.png has 4x4") as caught:
+        field().read(str(folder), Path)
+    assert caught.value.code == "size-mismatch"
+
+
+def test_an_empty_folder_is_refused(tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(BadCell, match="without pictures"):
+        field().read(str(tmp_path / "a"), Path)
+
+
+def test_a_part_of_a_clip_has_the_maps_of_that_part(tmp_path) -> None:
+    folder = store(tmp_path / "a", {number: np.full((2, 2), number % 2) for number in range(6)})
+    found = field().read(f"{folder}#frames=2:5", lambda cell: Path(cell.split("#")[0]))
+    assert found[:, 0, 0].tolist() == [0, 1, 0]
+
+
+def batch(frames: torch.Tensor, numbers: torch.Tensor, **changes: object) -> Batch:
+    rows = len(frames)
+    values = {
+        "inputs": {"clip": frames},
+        "targets": {"mask": numbers},
+        "present": {"clip": torch.ones(rows, dtype=torch.bool)},
+        "labelled": {"mask": torch.ones(rows, dtype=torch.bool)},
+        "ids": tuple(f"s{row}" for row in range(rows)),
+        "size": (frames.shape[-2], frames.shape[-1]),
+        "sizes": ((frames.shape[-2], frames.shape[-1]),) * rows,
+        "lengths": {"clip": torch.full((rows,), frames.shape[1])},
+    }
+    return Batch(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_motion_stands_beside_the_classes_where_it_is_asked_for() -> None:
+    waves = (128 + 60 * torch.sin(torch.arange(40) / 2.5)[:, None] * torch.cos(torch.arange(56) / 3)).to(torch.uint8)
+    frames = torch.stack([waves[:, 4:52], waves[:, 2:50], waves[:, :48]])[None, :, None]  # moves right by 2
+    numbers = torch.randint(0, 2, (1, 3, 40, 48), dtype=torch.uint8)
+    given = batch(frames, numbers)
+    assert field().beside("mask", given) is numbers
+    moving = field(motion="clip")
+    labels, motion = moving.parted(moving.beside("mask", given))
+    torch.testing.assert_close(labels, numbers.long())
+    assert motion is not None and motion.shape == (1, 3, 40, 48, 2)
+    assert motion[:, 0].isnan().all()
+    assert motion[0, 1:, 8:-8, 8:-8].nanmedian(1).values.nanmedian(1).values[:, 0] == pytest.approx([-2, -2], abs=0.2)
+
+
+def test_padding_in_time_and_place_and_rows_without_the_clip_have_no_motion() -> None:
+    frames = torch.randint(0, 255, (1, 3, 3, 24, 40), dtype=torch.uint8)
+    given = batch(
+        frames,
+        torch.zeros(2, 3, 24, 40, dtype=torch.uint8),
+        present={"clip": torch.tensor([False, True])},
+        labelled={"mask": torch.tensor([True, True])},
+        sizes=((24, 40), (20, 32)),
+        lengths={"clip": torch.tensor([2])},
+    )
+    moving = field(motion="clip")
+    _, motion = moving.parted(moving.beside("mask", given))
+    assert motion is not None
+    assert motion[0].isnan().all() and motion[1, 2].isnan().all()
+    assert motion[1, 1, 20:].isnan().all() and motion[1, 1, :, 32:].isnan().all()
+
+
+def test_motion_of_what_has_none_is_refused() -> None:
+    frames, numbers = torch.zeros(1, 2, 3, 20, 20), torch.zeros(1, 2, 20, 20, dtype=torch.uint8)
+    with pytest.raises(DataFault, match="'clop'; the modalities are clip; did you mean 'clip'"):
+        field(motion="clop").beside("mask", batch(frames, numbers))
+    with pytest.raises(DataFault, match="clips of 8 bits"):
+        field(motion="clip").beside("mask", batch(frames, numbers))
+    with pytest.raises(DataFault, match="set train.features.where to none"):
+        field(motion="clip").beside("mask", batch(frames, numbers, inputs={"clip": frames[:0]}))
