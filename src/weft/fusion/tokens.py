@@ -14,13 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.fusion.attention import learned_tokens
 from weft.fusion.base import Fusion
 from weft.fusion.bridge import Bridge
-from weft.fusion.dam import by_modality
-from weft.fusion.dtl_block import DualModalBlock
 from weft.fusion.levels import clips_among, common_strides, frames_in, in_every_frame, view_layout, weighted_sum
-from weft.fusion.places import Places
 from weft.fusion.positions import grid_positions, sequence_positions
 from weft.fusion.weighted import WeightedFusion
 from weft.types import Features, FeatureSpec
@@ -150,11 +146,11 @@ class TokenFusion(Fusion):
         self,
         fused: dict[str, Tensor],
         joined: Tensor,
+        mask: Tensor,
         vector: Tensor,
-        places: Places,
+        present: Tensor,
         features: dict[str, Features],
     ) -> Features:
-        present = torch.stack([features[m].present for m in self.modalities]).any(0)
         num_rows = len(present)
         there = frames_in(features, self._clips)
         frames = torch.stack([there[m] for m in self.modalities]).any(0)
@@ -162,8 +158,14 @@ class TokenFusion(Fusion):
         deepest = self._deepest(fused, features, there)
         maps: list[Tensor] = []
         if self.finer is not None and self.bridge is not None:
-            keys, real = self.seen_from(joined, vector, places, num_frames)
-            maps = self.bridge(self.finer(features)["fused"].pyramid, deepest, keys, real)
+            keys = torch.cat([vector[:, None].to(joined.dtype), joined], dim=1)  # one that is always there, and all
+            real = F.pad(mask, (1, 0), value=True)
+            maps = self.bridge(
+                self.finer(features)["fused"].pyramid,
+                deepest,
+                keys.repeat_interleave(num_frames, 0),
+                real.repeat_interleave(num_frames, 0),
+            )
         height, width = deepest.shape[-2:]
         return Features(
             tokens=deepest.flatten(2).transpose(1, 2).reshape(num_rows, num_frames * height * width, -1),
@@ -174,7 +176,7 @@ class TokenFusion(Fusion):
             vector=vector,
         )
 
-    def _deepest(self, fused: dict[str, Tensor], features: dict[str, Features], num_frames: int) -> Tensor:
+    def _deepest(self, fused: dict[str, Tensor], features: dict[str, Features], frames: Mapping[str, Tensor]) -> Tensor:
         """(B * T, D, h, w): the mean of the fused maps that are there; of all, stood in for, where none is."""
         grids = {m: cast(tuple[int, int, int], features[m].grid) for m in self._mapped}
         size = grids[self._sized_by][1:]
@@ -201,9 +203,9 @@ class TokenEmbedding(nn.Module):
     Reference: the learned strength of the positions is that of Li et al., AAAI 2019, arXiv:1809.08895, section 3.2.
     """
 
-    def __init__(self, spec: FeatureSpec, dim: int, *, step: float, stand_in: bool, told_time: bool = True) -> None:
+    def __init__(self, spec: FeatureSpec, dim: int, *, step: float, stand_in: bool) -> None:
         super().__init__()
-        self.step, self.in_time = step, told_time and spec.layout == "clip"
+        self.step, self.in_time = step, spec.layout == "clip"
         self.project = nn.Sequential(nn.Linear(spec.dim, dim), nn.LayerNorm(dim))
         self.modality = learned_tokens(dim)
         self.stand_in = learned_tokens(dim) if stand_in else None
