@@ -165,7 +165,10 @@ def _projected(level_map: Tensor, project: nn.Module, frames: Tensor, like: Tens
         projected = projected.expand(-1, -1, *like.shape[-2:])
     elif projected.shape[-2:] != like.shape[-2:]:
         projected = F.interpolate(projected, like.shape[-2:], mode="bilinear", align_corners=False)
-    return projected.repeat_interleave(repeats, 0).to(like.dtype) if repeats > 1 else projected.to(like.dtype)
+    if frames.shape[1] > 1:
+        spread = in_every_frame(projected, *frames.shape)
+        projected = torch.where(frames.flatten().view(-1, 1, 1, 1), spread, 0)
+    return projected.to(like.dtype)
 
 
 def masked_softmax(scores: Tensor, present: Tensor) -> Tensor:
