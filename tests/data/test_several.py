@@ -162,6 +162,14 @@ def test_a_label_that_a_set_did_not_annotate_is_not_known_and_never_a_no(tmp_pat
         np.testing.assert_array_equal(read(manifest, "things", ClassLabel, sample, multi_label=True), known)
 
 
+def test_a_label_is_counted_over_the_samples_whose_set_annotated_it(tmp_path: Path) -> None:
+    tasks = {"things": TaskConfig(type="classification", target="things", options={"multi_label": True})}
+    loaded = experiment(both(tmp_path, "things"), tasks=tasks, validation=Validation(fraction=0.25))
+    data = build_data(loaded)
+    of = Counter(name.partition("/")[0] for name in data.ids("train"))
+    assert data.targets["things"].facts["known"] == [of["rooms"], of["rooms"] + of["roads"], of["roads"]]
+
+
 def test_boxes_of_a_class_that_a_set_did_not_annotate_are_neither_right_nor_wrong(tmp_path: Path) -> None:
     manifest = Several(sets=both(tmp_path, "boxes")).manifest()
     whole = Boxes(manifest.columns["boxes"].facts)

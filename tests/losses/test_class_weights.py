@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -63,6 +65,9 @@ def test_the_positive_term_weighs_negatives_over_positives() -> None:
     found = positive_weights_of("inverse", LABELS)
     assert found is not None
     assert found.tolist() == [4, 1, 1]  # the second has no positive, the third no negative
+    unsure = positive_weights_of("inverse", replace(LABELS, known=(5, 0, 10)))
+    assert unsure is not None
+    assert unsure.tolist() == [1.5, 1, 1]
     named = positive_weights_of({"mass": 7.0}, LABELS)
     assert named is not None
     assert named.tolist() == [1, 7, 1]

@@ -52,6 +52,16 @@ def test_training_samples_are_counted_for_each_class_once() -> None:
     assert single.fit([single.read(cell, Path) for cell in ("y", "y", 0)])["counts"] == [1, 2]
 
 
+def test_what_is_not_known_of_a_label_is_no_negative_of_it() -> None:
+    for found in (ClassLabel({}, multi_label=True), ClassLabel({}, classes=["a", "b"], multi_label=True)):
+        facts = found.fit([found.read(cell, Path) for cell in ("a|?b", "b", "?b", "", "a|b")])
+        assert facts == {"classes": ["a", "b"], "counts": [2, 2], "num_counted": 5, "known": [5, 3]}
+    task = Classification(SPEC, ClassLabel(facts, multi_label=True), balanced=True)
+    assert task.criterion.pos_weight.tolist() == [1.5, 0.5]
+    one_way = ClassLabel({}, multi_label=True)
+    assert one_way.fit([one_way.read("?b|a", Path)])["classes"] == ["a", "b"]
+
+
 def test_a_rare_label_weighs_its_negatives_over_its_positives() -> None:
     task = task_of(counts=(2, 0, 8), num=10, balanced=True)
     assert task.criterion.pos_weight.tolist() == [4, 1, 0.25]

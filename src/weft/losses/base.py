@@ -26,6 +26,7 @@ class TargetFacts:
         classes: names of the classes or labels, in the order of their numbers; empty where there are none.
         counts: entries of the training split (samples, or pixels) of each class; empty where they were not counted.
         num_counted: entries of the training split with a label, or with a word on having none.
+        known: of those, of each class, how many tell whether they have it; empty: all do.
     """
 
     answer: Answer
@@ -33,6 +34,7 @@ class TargetFacts:
     classes: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     num_counted: int = 0
+    known: tuple[int, ...] = ()
 
 
 class Loss(nn.Module, ABC):

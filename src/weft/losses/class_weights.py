@@ -65,6 +65,9 @@ def weights_of(given: ClassWeights | None, target: TargetFacts, *, beta: float |
 def positive_weights_of(given: PositiveWeights | None, target: TargetFacts) -> Tensor | None:
     """(K,) float32, or None where all weigh 1. inverse: negatives over positives; 1 for a label that has only one.
 
+    A negative is an entry of which it is known that it does not have the label: those of a data set that did not
+    annotate it are neither.
+
     Raises:
         ValueError: a name that is no label, a wrong number of weights, nothing but zeros, or no counts.
     """
@@ -72,8 +75,9 @@ def positive_weights_of(given: PositiveWeights | None, target: TargetFacts) -> T
         return None
     if not isinstance(given, str):
         return _given("pos_weight", given, target)
-    counts, total = _counts("pos_weight", target), target.num_counted
-    weights = [(total - count) / count if 0 < count < total else 1.0 for count in counts]
+    counts = _counts("pos_weight", target)
+    known = target.known or (target.num_counted,) * len(counts)
+    weights = [(of - count) / count if 0 < count < of else 1.0 for count, of in zip(counts, known, strict=True)]
     return torch.tensor(weights, dtype=torch.float32)
 
 

@@ -40,6 +40,7 @@ class ClassLabel(Field):
         classes: the table; empty until it is known.
         counts: training samples of each class; empty until they are counted.
         num_counted: training samples with a label, or with a word on having none.
+        known: of those, how many tell of each class whether they have it; empty: all do.
     """
 
     def __init__(self, facts: Facts, *, classes: list[str] | None = None, multi_label: bool = False) -> None:
@@ -50,6 +51,7 @@ class ClassLabel(Field):
         self.facts = {**facts, "classes": list(self.classes)} if self.classes else dict(facts)
         self.counts = tuple(facts.get("counts", ()))
         self.num_counted = int(facts.get("num_counted", 0))
+        self.known = tuple(facts.get("known", ()))
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         if len(self._numbers) < len(self.classes):
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
@@ -63,19 +65,19 @@ class ClassLabel(Field):
             self._refuse_one_class(self.classes)
 
     def read(self, cell: Any, resolve: Resolve) -> np.ndarray:
-        """() int64 class number, or (K,) float32 of 0 and 1 for several, NaN where not known; names while the table is
-        unknown.
+        """() int64 class number, or (K,) float32 of 0 and 1 for several, NaN where not known; the names as they are
+        given while the table is unknown.
 
         Raises:
             BadCell: a class that is not in the table, or several where one is allowed.
         """
         names = _split(cell, self.multi_label)
+        if not self.classes:
+            return np.array(names, np.str_)
         unsure: list[int] = []
         if self.multi_label:
             unsure = [self._number(name.removeprefix(UNKNOWN)) for name in names if name.startswith(UNKNOWN)]
             names = [name for name in names if not name.startswith(UNKNOWN)]
-        if not self.classes:
-            return np.array(names, np.str_)
         numbers = [self._number(name) for name in names]
         if not self.multi_label:
             return np.array(numbers[0], np.int64)
@@ -90,26 +92,38 @@ class ClassLabel(Field):
         return not self.classes or not self.counts
 
     def fit(self, values: Iterable[np.ndarray]) -> dict[str, Any]:
-        """How often each class occurs; which ones do, sorted by number where all are numbers, else by name, where the
-        table is not known.
+        """How often each class occurs, and how often it is known whether it does; which ones do, sorted by number where
+        all are numbers, else by name, where the table is not known.
         """
         found: Counter[str] = Counter()
+        unsure: Counter[str] = Counter()
         num_counted = 0
         for value in values:
             found.update(self._names(value))
+            unsure.update(self._unsure(value))
             num_counted += 1
         order = list(self.classes)
         if not order:
-            order = sorted(found, key=int) if all(_is_whole(name) for name in found) else sorted(found)
+            named = found.keys() | unsure.keys()
+            order = sorted(named, key=int) if all(_is_whole(name) for name in named) else sorted(named)
             self._refuse_one_class(tuple(order))
-        return {"classes": order, "counts": [found[name] for name in order], "num_counted": num_counted}
+        known = {"known": [num_counted - unsure[name] for name in order]} if unsure else {}
+        return {"classes": order, "counts": [found[name] for name in order], "num_counted": num_counted, **known}
 
     def _names(self, value: np.ndarray) -> set[str]:
         """The classes that `read` gave."""
         if not self.classes:
-            return {str(name) for name in value}
+            return {str(name) for name in value} - {UNKNOWN + name for name in self._unsure(value)}
         numbers = np.flatnonzero(value == 1) if self.multi_label else [int(value)]  # NaN: not known
         return {self.classes[number] for number in numbers}
+
+    def _unsure(self, value: np.ndarray) -> set[str]:
+        """The classes of which `read` did not know whether the sample has them."""
+        if not self.multi_label:
+            return set()
+        if not self.classes:
+            return {str(name).removeprefix(UNKNOWN) for name in value if name.startswith(UNKNOWN)}
+        return {self.classes[number] for number in np.flatnonzero(np.isnan(value))}
 
     def _of_all_sets(self, several: np.ndarray, annotated: list[str]) -> np.ndarray:
         """(K,) labels of the table of several data sets from those of one of them: NaN where it did not annotate."""
@@ -123,7 +137,9 @@ class ClassLabel(Field):
     def loss_target(self) -> TargetFacts:
         """What a loss is told of it."""
         answer: Answer = "labels" if self.multi_label else "classes"
-        return TargetFacts(answer, classes=self.classes, counts=self.counts, num_counted=self.num_counted)
+        return TargetFacts(
+            answer, classes=self.classes, counts=self.counts, num_counted=self.num_counted, known=self.known
+        )
 
     def class_counts(self, value: np.ndarray) -> np.ndarray:
         """(K,) 1 of each label that a sample has."""
