@@ -13,6 +13,7 @@ from weft.tasks.base import Task
 from weft.tasks.boxes import Boxes
 from weft.tasks.class_label import ClassLabel
 from weft.tasks.classification import Classification
+from weft.tasks.clip_label_map import ClipLabelMap
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.detection import Detection
 from weft.tasks.edge_map import EdgeMap
@@ -25,11 +26,14 @@ from weft.tasks.pixel_values import PixelValues
 from weft.tasks.points import Points
 from weft.tasks.regression import Regression
 from weft.tasks.segmentation import Segmentation
+from weft.tasks.video_segmentation import VideoSegmentation
 from weft.types import Features, FeatureSpec
 
 SIZE = (32, 48)
 ROWS = 4
 SPEC = FeatureSpec("grid", 16, (8, 12, 16), (4, 8, 16))
+CLIP_SPEC = FeatureSpec("clip", 16, (8, 12, 16), (4, 8, 16))
+FRAMES = (3, 2, 3, 1)
 
 
 class Finest(nn.Module):
@@ -65,6 +69,7 @@ class Case:
         target: makes (ROWS, ...) targets as collated.
         perfect: the prediction for a target that cannot be better.
         best: figures of such a prediction.
+        spec: of the features that it reads.
     """
 
     type: str
@@ -72,6 +77,11 @@ class Case:
     target: Callable[[], Tensor]
     perfect: Callable[[Tensor], Tensor]
     best: dict[str, float]
+    spec: FeatureSpec = SPEC
+
+    def features(self) -> Features:
+        """Random ones of ROWS rows: pictures, or clips of `FRAMES` frames."""
+        return clips() if self.spec is CLIP_SPEC else features()
 
 
 def features(num_rows: int = ROWS, seed: int = 0) -> Features:
@@ -83,6 +93,12 @@ def features(num_rows: int = ROWS, seed: int = 0) -> Features:
     return Features.of_pyramid([torch.randn(shape, generator=generator) for shape in shapes])
 
 
+def clips(seed: int = 0) -> Features:
+    """Random features at `CLIP_SPEC`, of clips of `FRAMES` frames of `SIZE`."""
+    real = torch.arange(max(FRAMES)) < torch.tensor(FRAMES)[:, None]
+    return Features.of_frames(features(sum(FRAMES), seed), real)
+
+
 def _labels() -> Tensor:
     labels = torch.randint(0, 5, (ROWS, *SIZE), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     labels[:, :3] = 255
@@ -92,6 +108,23 @@ def _labels() -> Tensor:
 def _one_hot(labels: Tensor) -> Tensor:
     known = torch.where(labels == 255, 0, labels.long())
     return nn.functional.one_hot(known, 5).movedim(-1, 1).float()
+
+
+def _clip_labels() -> Tensor:
+    """Some frames without a label, and what fills up shorter clips."""
+    labels = torch.stack([_labels()] * max(FRAMES), 1)
+    labels[0, 1] = 255
+    for row, num_frames in enumerate(FRAMES):
+        labels[row, num_frames:] = 255
+    return labels
+
+
+def _moving_labels() -> Tensor:
+    """The same, of pictures that stand still."""
+    labels = _clip_labels()
+    motion = torch.zeros(ROWS, 2, labels.shape[1], *SIZE)
+    motion[:, :, 0] = torch.nan
+    return torch.cat([labels[:, None].float(), motion], 1).movedim(1, 2)
 
 
 def _values() -> Tensor:
@@ -143,6 +176,7 @@ def _edges() -> Tensor:
 
 _FACTS = {"mean": 3.0, "std": 1.2, "low": 0.9, "high": 5.5}
 _VIEWS = {"fused": SPEC}
+_CLIPS = {"fused": CLIP_SPEC}
 
 CASES = {
     "segmentation": Case(
@@ -165,6 +199,29 @@ CASES = {
         _labels,
         _one_hot,
         {"mIoU": 1, "pixel_accuracy": 1, "mean_class_accuracy": 1, "IoU/3": 1},
+    ),
+    "video_segmentation": Case(
+        "video_segmentation",
+        lambda: VideoSegmentation(_CLIPS, ClipLabelMap({}, num_classes=5), decoder=DECODER),
+        _clip_labels,
+        _one_hot,
+        {"mIoU": 1, "J&F_mean": 1, "J_recall": 1, "J_decay": 0, "F_mean": 1, "F_decay": 0, "J_mean/3": 1},
+        CLIP_SPEC,
+    ),
+    "video_segmentation of one class, steadily": Case(
+        "video_segmentation",
+        lambda: VideoSegmentation(
+            _CLIPS,
+            ClipLabelMap({}, num_classes=5, motion="clip"),
+            decoder=DECODER,
+            auxiliary=Auxiliary(strides=(8,), channels=8),
+            objects=["3"],
+            consistency=0.5,
+        ),
+        _moving_labels,
+        lambda target: _one_hot(target[:, :1, 0].expand(-1, 3, -1, -1)),
+        {"J&F_mean": 1, "F_mean/3": 1, "consistency": 1},
+        CLIP_SPEC,
     ),
     "classification": Case(
         "classification",

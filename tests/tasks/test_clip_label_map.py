@@ -49,7 +49,8 @@ def test_a_single_map_beside_a_single_frame_belongs_to_it(tmp_path) -> None:
     cell = str(tmp_path / "mask_00007.png")
     assert (field().read_frames(cell, Path, numbered(12)) == 1).all()
     beside_two = field().read_frames(cell, Path, numbered(6, 7))
-    assert (beside_two[0] == 255).all() and (beside_two[1] == 1).all()
+    assert (beside_two[0] == 255).all()
+    assert (beside_two[1] == 1).all()
 
 
 def test_a_picture_is_a_clip_of_one_frame(tmp_path) -> None:
@@ -61,7 +62,7 @@ def test_values_are_read_as_those_of_a_still(tmp_path) -> None:
     folder = store(tmp_path / "a", {0: np.array([[0, 255], [255, 0]])})
     read = field(remap={"0": 0, "255": 1}, ignore=7).read(str(folder), Path)
     np.testing.assert_array_equal(read, [[[0, 1], [1, 0]]])
-    with pytest.raises(BadCell, match="mask_00000.png holds 255"):
+    with pytest.raises(BadCell, match=r"mask_00000\.png holds 255"):
         field(ignore=7).read(str(folder), Path)
 
 
@@ -118,7 +119,8 @@ def test_motion_stands_beside_the_classes_where_it_is_asked_for() -> None:
     moving = field(motion="clip")
     labels, motion = moving.parted(moving.beside("mask", given))
     torch.testing.assert_close(labels, numbers.long())
-    assert motion is not None and motion.shape == (1, 3, 40, 48, 2)
+    assert motion is not None
+    assert motion.shape == (1, 3, 40, 48, 2)
     assert motion[:, 0].isnan().all()
     assert motion[0, 1:, 8:-8, 8:-8].nanmedian(1).values.nanmedian(1).values[:, 0] == pytest.approx([-2, -2], abs=0.2)
 
@@ -136,8 +138,10 @@ def test_padding_in_time_and_place_and_rows_without_the_clip_have_no_motion() ->
     moving = field(motion="clip")
     _, motion = moving.parted(moving.beside("mask", given))
     assert motion is not None
-    assert motion[0].isnan().all() and motion[1, 2].isnan().all()
-    assert motion[1, 1, 20:].isnan().all() and motion[1, 1, :, 32:].isnan().all()
+    assert motion[0].isnan().all()
+    assert motion[1, 2].isnan().all()
+    assert motion[1, 1, 20:].isnan().all()
+    assert motion[1, 1, :, 32:].isnan().all()
 
 
 def test_motion_of_what_has_none_is_refused() -> None:
@@ -146,5 +150,5 @@ def test_motion_of_what_has_none_is_refused() -> None:
         field(motion="clop").beside("mask", batch(frames, numbers))
     with pytest.raises(DataFault, match="clips of 8 bits"):
         field(motion="clip").beside("mask", batch(frames, numbers))
-    with pytest.raises(DataFault, match="set train.features.where to none"):
+    with pytest.raises(DataFault, match=r"set train\.features\.where to none"):
         field(motion="clip").beside("mask", batch(frames, numbers, inputs={"clip": frames[:0]}))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.tasks.task_cases import CASES, ROWS, SIZE, SPEC, Case, features
+from tests.tasks.task_cases import CASES, ROWS, SIZE, Case
 from weft import registry
 from weft.tasks.base import Task
 from weft.types import FeatureSpec, Records
@@ -15,8 +15,8 @@ from weft.types import FeatureSpec, Records
 pytestmark = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
-def logits_of(task: Task, num_rows: int = ROWS) -> torch.Tensor:
-    return task(features(num_rows), view="fused", size=SIZE)
+def logits_of(task: Task, case: Case) -> torch.Tensor:
+    return task(case.features(), view="fused", size=SIZE)
 
 
 def answers(case: Case) -> tuple[Task, torch.Tensor, torch.Tensor]:
@@ -24,7 +24,7 @@ def answers(case: Case) -> tuple[Task, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     task = case.build().eval()
     with torch.no_grad():
-        return task, task.predict(logits_of(task)), case.target()
+        return task, task.predict(logits_of(task, case)), case.target()
 
 
 def ids(num: int = ROWS) -> list[str]:
@@ -37,7 +37,7 @@ def test_every_registered_task_has_a_case(case: Case) -> None:
 
 def test_the_count_of_the_loss_is_that_of_the_target(case: Case) -> None:
     task, target = case.build(), case.target()
-    total, count = task.loss(logits_of(task), target)
+    total, count = task.loss(logits_of(task, case), target)
     assert total.dtype == count.dtype == torch.float32
     assert total.shape == count.shape == ()
     assert count.item() == task.count(target).item() > 0
@@ -46,7 +46,7 @@ def test_the_count_of_the_loss_is_that_of_the_target(case: Case) -> None:
 
 def test_the_losses_of_two_halves_add_up_to_that_of_the_whole(case: Case) -> None:
     task, target = case.build(), case.target()
-    logits = logits_of(task)
+    logits = logits_of(task, case)
     whole = task.loss(logits, target)
     halves = [task.loss(logits[part], target[part]) for part in (slice(0, 1), slice(1, ROWS))]
     for number in (0, 1):
@@ -55,7 +55,7 @@ def test_the_losses_of_two_halves_add_up_to_that_of_the_whole(case: Case) -> Non
 
 def test_no_labelled_row_costs_nothing(case: Case) -> None:
     task, target = case.build(), case.target()
-    total, count = task.loss(logits_of(task)[:0], target[:0])
+    total, count = task.loss(logits_of(task, case)[:0], target[:0])
     assert (total.item(), count.item()) == (0, 0)
     total.backward()
     assert all(p.grad is None or bool((p.grad == 0).all()) for p in task.parameters())
@@ -64,7 +64,7 @@ def test_no_labelled_row_costs_nothing(case: Case) -> None:
 def test_every_parameter_gets_a_gradient(case: Case) -> None:
     torch.manual_seed(0)
     task = case.build()
-    total, count = task.loss(logits_of(task), case.target())
+    total, count = task.loss(logits_of(task, case), case.target())
     (total / count).backward()
     missing = [name for name, p in task.named_parameters() if p.grad is None or not bool((p.grad != 0).any())]
     assert missing == []
@@ -76,7 +76,7 @@ def test_training_lowers_the_loss(case: Case) -> None:
     optimizer = torch.optim.Adam(task.parameters(), lr=0.02)
     means = []
     for _ in range(30):
-        total, count = task.loss(logits_of(task), target)
+        total, count = task.loss(logits_of(task, case), target)
         means.append((total / count).item())
         optimizer.zero_grad()
         (total / count).backward()
@@ -86,7 +86,7 @@ def test_training_lowers_the_loss(case: Case) -> None:
 
 def test_bf16_logits_give_a_float32_loss_near_the_exact_one(case: Case) -> None:
     task, target = case.build(), case.target()
-    logits = logits_of(task)
+    logits = logits_of(task, case)
     exact, _ = task.loss(logits, target)
     rounded, _ = task.loss(logits.bfloat16(), target)
     assert rounded.dtype == torch.float32
@@ -96,7 +96,7 @@ def test_bf16_logits_give_a_float32_loss_near_the_exact_one(case: Case) -> None:
 def test_a_row_is_answered_the_same_alone_and_in_a_batch(case: Case) -> None:
     task, prediction, _ = answers(case)
     with torch.no_grad():
-        alone = task.predict(task(features().select(torch.tensor([2])), view="fused", size=SIZE))
+        alone = task.predict(task(case.features().select(torch.tensor([2])), view="fused", size=SIZE))
     torch.testing.assert_close(alone[0], prediction[2], rtol=1e-4, atol=1e-5)
 
 
@@ -105,7 +105,7 @@ def test_the_logits_of_an_answer_say_and_cost_the_same(case: Case) -> None:
     if task.answer == "boxes":
         pytest.skip("no rule that combines boxes learns")
     with torch.no_grad():
-        logits = logits_of(task)
+        logits = logits_of(task, case)
         prediction = task.predict(logits)
         again = task.logits_of(prediction, size=SIZE)
         torch.testing.assert_close(task.predict(again), prediction, rtol=1e-4, atol=1e-5)
@@ -175,7 +175,8 @@ def test_answers_are_written_and_drawn(case: Case, tmp_path) -> None:
     for number, sample in enumerate(["a", "../b/c"]):
         row = prediction[number].numpy()
         task.write(row, sample, (64, 96), tmp_path / "out", working_size=SIZE)
-        assert task.draw(row, background).size[0] >= SIZE[1]
+        for shown in task.by_frame(row) or [row]:
+            assert task.draw(shown, background).size[0] >= SIZE[1]
     assert [path for path in tmp_path.iterdir() if path.name != "out"] == []
     assert len(list((tmp_path / "out").iterdir())) >= 1
 
@@ -188,4 +189,4 @@ def test_a_flat_view_is_refused_where_maps_are_needed(case: Case) -> None:
         with pytest.raises(ValueError, match="'text' is a vector"):
             build(vector, task.field)
     else:
-        assert build({**vector, "fused": SPEC}, task.field).heads.keys() == {"text", "fused"}
+        assert build({**vector, "fused": case.spec}, task.field).heads.keys() == {"text", "fused"}

@@ -34,12 +34,13 @@ def motion_back(frames: np.ndarray) -> np.ndarray:
     if min(height, width) < SMALLEST_SIDE:
         raise ValueError(f"frames are {width}x{height} pixels; motion is looked for from {SMALLEST_SIDE} a side on")
     grey = [np.ascontiguousarray(frame.mean(-1).round().astype(np.uint8)) for frame in frames]
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     found = np.full((num_frames, height, width, 2), np.nan, np.float32)
     for place in range(1, num_frames):
-        # None, or OpenCV begins with the last pair's motion, and a pair would depend on what was looked at before
-        back = search.calc(grey[place], grey[place - 1], None)
-        forward = search.calc(grey[place - 1], grey[place], None)
+        back, forward = (
+            search.calc(*pair, None)  # type: ignore[call-overload]  # its stubs ask for a motion to begin with
+            for pair in ((grey[place], grey[place - 1]), (grey[place - 1], grey[place]))
+        )
         found[place] = np.where(_agree(back, forward)[..., None], back, np.nan)
     return found
 

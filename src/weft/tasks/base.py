@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -206,6 +206,34 @@ class Task(nn.Module, ABC):
             working_size: (H, W) of the sample as the model saw it, without padding: what predicted coordinates refer
                 to.
         """
+
+    def write_clip(
+        self,
+        prediction: np.ndarray,
+        sample: str,
+        size: tuple[int, int],
+        folder: Path,
+        *,
+        working_size: tuple[int, int],
+        numbers: Sequence[int],
+    ) -> None:
+        """As `write`, where the sample is a clip.
+
+        Args:
+            prediction, sample, size, folder, working_size: see `write`.
+            numbers: of the frames that were taken, in what they were taken from; empty where the sample has none.
+        """
+        self.write(prediction, sample, size, folder, working_size=working_size)
+
+    def by_frame(self, prediction: np.ndarray) -> Sequence[np.ndarray]:
+        """One row of `predict` frame by frame, where a clip is answered frame by frame: then these are what `draw` and
+        `draw_error` take. By default nothing.
+        """
+        return ()
+
+    def truth_by_frame(self, target: np.ndarray) -> Sequence[np.ndarray]:
+        """The same of a target: what `draw_truth` and `draw_error` take."""
+        return ()
 
     def describe(self, prediction: np.ndarray) -> Lines:
         """One row of `predict` in words, where words say it better than `draw`; by default nothing."""

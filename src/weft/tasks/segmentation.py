@@ -184,14 +184,22 @@ class Segmentation(DenseTask):
             folder: where to.
             working_size: (h, w).
         """
+        self.write_labels(prediction, answer_path(folder, sample, ".png"), size)
+        self.write_legend(folder)
+
+    def write_labels(self, prediction: np.ndarray, path: Path, size: tuple[int, int]) -> None:
+        """The PNG of `write` alone, of (K, h, w) probabilities."""
         labels = _largest(prediction, size)
-        colours = palette(len(self.classes))
         if len(self.classes) <= 256:
+            colours = palette(len(self.classes))
             picture = Image.fromarray(labels.astype(np.uint8))
             picture.putpalette(colours.tobytes() + bytes(UNLABELLED) * (256 - len(colours)))
         else:
             picture = Image.fromarray(labels.astype(np.uint16))
-        picture.save(answer_path(folder, sample, ".png"))
+        picture.save(path)
+
+    def write_legend(self, folder: Path) -> None:
+        """`classes.json`: the name and colour of every number."""
         legend = {
             str(number): {"name": name, "colour": "#" + bytes(colour).hex()}
             for number, (name, colour) in enumerate(self.colours().items())
