@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from weft.fusion.bottleneck import BottleneckFusion
 from weft.fusion.cross_attention import CrossAttentionFusion
+from weft.fusion.places import Places
 from weft.fusion.positions import grid_positions, sequence_positions
 from weft.fusion.tokens import TokenFusion
 from weft.fusion.transformer import TransformerFusion
@@ -134,8 +135,10 @@ def test_maps_of_several_modalities_are_averaged_over_those_that_are_there(fusio
     captured: dict[str, Tensor] = {}
     attend = fusion.attend
 
-    def watched(tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        attended, vector = attend(tokens, masks)
+    def watched(
+        tokens: dict[str, Tensor], masks: dict[str, Tensor], places: Places
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        attended, vector = attend(tokens, masks, places)
         captured.update({m: fusion.norm(value) for m, value in attended.items()})
         return attended, vector
 

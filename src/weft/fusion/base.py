@@ -68,5 +68,7 @@ class Fusion(nn.Module, ABC):
           modality's tokens, in their order (`Features.grid` says which pixel a token is; text has a token per
           word piece). Over the tokens of all modalities a row sums to 1.
         - `share`: (B, M), with them: the sum of each modality's.
+        - `part/<name>`: (B, M), of what a part of the fusion looked at, the share of each modality; a row sums to 1, or is
+          0 where the part saw nothing.
         """
         return {}

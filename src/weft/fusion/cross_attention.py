@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.fusion.attention import attended, decoder_layer, traced
-from weft.fusion.tokens import Pool, TokenFusion, learned_tokens, mean_of_present, prepended
+from weft.fusion.attention import attended, decoder_layer, learned_tokens, prepended, traced
+from weft.fusion.places import Places
+from weft.fusion.tokens import Pool, TokenFusion, mean_of_present
 from weft.registry import Range, register
 from weft.types import FeatureSpec
 
@@ -50,14 +51,16 @@ class CrossAttentionFusion(TokenFusion):
             CrossLayer(self.modalities, dim, heads=heads, dropout=dropout) for _ in range(layers)
         )
 
-    def attend(self, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    def attend(
+        self, tokens: dict[str, Tensor], masks: dict[str, Tensor], places: Places
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """See `TokenFusion.attend`."""
         last = self._states(tokens, masks)[-1]
         present = [masks[m].any(1) for m in self.modalities]
         class_token = mean_of_present([last[m][:, 0] for m in self.modalities], present)
         return {m: last[m][:, 1:] for m in self.modalities}, class_token
 
-    def trace(self, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    def trace(self, tokens: dict[str, Tensor], masks: dict[str, Tensor], places: Places) -> dict[str, Tensor]:
         """See `TokenFusion.trace`."""
         relevance = {m: self.traced_from(masks[m]) for m in self.modalities}
         layers = cast(Sequence[CrossLayer], self.layers)

@@ -171,17 +171,18 @@ def _projected(level_map: Tensor, project: nn.Module, frames: Tensor, like: Tens
     return projected.to(like.dtype)
 
 
-def masked_softmax(scores: Tensor, present: Tensor) -> Tensor:
-    """Softmax over axis 1 in float32 among what is present; zero elsewhere, and where nothing is.
+def masked_softmax(scores: Tensor, present: Tensor, *, dim: int = 1) -> Tensor:
+    """Softmax over one axis in float32 among what is present; zero elsewhere, and where nothing is.
 
     Args:
         scores: (B, M, ...).
         present: bool, broadcast to it.
+        dim: the axis.
     """
     # The lowest number instead of -inf: a row without anything would be NaN, and so would its gradient.
     scores = scores.float()
     masked = torch.where(present, scores, torch.finfo(torch.float32).min)
-    return torch.where(present, masked.softmax(1), 0)
+    return torch.where(present, masked.softmax(dim), 0)
 
 
 def weighted_sum(maps: Mapping[str, Tensor], weights: Tensor) -> Tensor:

@@ -7,24 +7,25 @@ they are; afterwards they become `Features` again, with maps where any modality 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weft.fusion.attention import learned_tokens
 from weft.fusion.base import Fusion
 from weft.fusion.bridge import Bridge
+from weft.fusion.dam import by_modality
+from weft.fusion.dtl_block import DualModalBlock
 from weft.fusion.levels import clips_among, common_strides, frames_in, in_every_frame, view_layout, weighted_sum
+from weft.fusion.places import Places
 from weft.fusion.positions import grid_positions, sequence_positions
 from weft.fusion.weighted import WeightedFusion
 from weft.types import Features, FeatureSpec
 
 Pool = Literal["class", "mean"]
-
-#: Standard deviation of learned tokens and embeddings at the start.
-_SPREAD = 0.02
 
 #: Positions start at this strength beside tokens of variance one, so that they do not hide what the encoders say.
 _POSITION = 0.1
@@ -47,13 +48,30 @@ class TokenFusion(Fusion):
         dim: width of the tokens and of the view.
         heads: of every attention.
         pool: what the view's vector is.
+        known: modalities of sequences that are given whole before the first step of time; see `Places`.
+        told_time: whether tokens that come in steps are told the number of their step.
+
+    Attributes:
+        timed: the modalities that come in steps: clips, and sequences that are not known.
+        block: what the tokens go through before they are attended to, if anything.
     """
 
-    def __init__(self, specs: Mapping[str, FeatureSpec], *, dim: int, heads: int, pool: Pool) -> None:
+    def __init__(
+        self,
+        specs: Mapping[str, FeatureSpec],
+        *,
+        dim: int,
+        heads: int,
+        pool: Pool,
+        known: Collection[str] = (),
+        told_time: bool = True,
+    ) -> None:
         super().__init__()
         if dim % heads or dim % 4:
             raise ValueError(f"dim is {dim} with {heads} heads; give a multiple of the heads and of 4")
         self.modalities = tuple(specs)
+        self.timed = _timed(specs, known)
+        self.block: DualModalBlock | None = None
         self.heads = heads
         self.pool = pool
         mapped = {m: spec for m, spec in specs.items() if spec.has_maps}
@@ -68,6 +86,7 @@ class TokenFusion(Fusion):
                     dim,
                     step=spec.strides[-1] / deepest if spec.has_maps else 1.0,
                     stand_in=spec.has_maps and pictureless,
+                    told_time=told_time or m not in self.timed,
                 )
                 for m, spec in specs.items()
             }
@@ -86,17 +105,20 @@ class TokenFusion(Fusion):
         self.specs = {"fused": FeatureSpec(layout, dim, *levels)}
 
     @abstractmethod
-    def attend(self, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    def attend(
+        self, tokens: dict[str, Tensor], masks: dict[str, Tensor], places: Places
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """The tokens after they have attended to each other, {modality: (B, N_m, D)}, and the class token (B, D).
 
         Args:
             tokens: {modality: (B, N_m, D)}.
             masks: {modality: (B, N_m) bool}, the real ones; where a modality is absent there is none. The others are
                 finite, may ask, and must not be attended to.
+            places: of the tokens of all modalities, in their order.
         """
 
     @abstractmethod
-    def trace(self, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    def trace(self, tokens: dict[str, Tensor], masks: dict[str, Tensor], places: Places) -> dict[str, Tensor]:
         """{modality: (B, N_m)} how much of the view's vector comes from each token, zero where it is not real.
 
         Arguments are those of `attend`.
@@ -110,15 +132,59 @@ class TokenFusion(Fusion):
 
     def forward(self, features: dict[str, Features]) -> dict[str, Features]:
         """See `Fusion.forward`."""
+        tokens, masks, places = self.embedded(features)
+        if self.block is not None:
+            tokens = self.split(self.block(self.joined(tokens), places), tokens)
+        attended, class_token = self.attend(tokens, masks, places)
+        return {"fused": self.view(attended, class_token, masks, places, features)}
+
+    def embedded(self, features: dict[str, Features]) -> tuple[dict[str, Tensor], dict[str, Tensor], Places]:
+        """The tokens at one width, {modality: (B, N_m, D)}, which are real, (B, N_m) bool, and where all stand."""
+        masks = {m: features[m].mask & features[m].present[:, None] for m in self.modalities}
+        tokens = {m: self.embed[m](features[m], masks[m]) for m in self.modalities}
+        return tokens, masks, Places.of({m: features[m] for m in self.modalities}, self.timed)
+
+    def view(
+        self,
+        attended: dict[str, Tensor],
+        class_token: Tensor,
+        masks: dict[str, Tensor],
+        places: Places,
+        features: dict[str, Features],
+    ) -> Features:
+        """The view from what `attend` gives, of tokens with these masks and places, that were these features."""
         present = torch.stack([features[m].present for m in self.modalities]).any(0)
-        tokens, masks = self._embedded(features)
-        attended, class_token = self.attend(tokens, masks)
         fused = {m: self.norm(attended[m]) for m in self.modalities}
-        joined, mask = torch.cat(list(fused.values()), dim=1), torch.cat([masks[m] for m in self.modalities], dim=1)
-        vector = self.norm(class_token) if self.pool == "class" else Features(joined, mask, present).pooled
+        joined = self.joined(fused)
+        vector = self.norm(class_token) if self.pool == "class" else Features(joined, places.mask, present).pooled
         if not self._mapped:
-            return {"fused": Features(joined, mask, present, vector=vector)}
-        return {"fused": self._with_maps(fused, joined, mask, vector, present, features)}
+            return Features(joined, places.mask, present, vector=vector)
+        return self._with_maps(fused, joined, vector, places, features)
+
+    def joined(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """(B, N, ...) the tokens of all modalities, one modality after the other."""
+        return torch.cat([tokens[m] for m in self.modalities], dim=1)
+
+    def split(self, joined: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{modality: (B, N_m, ...)} from (B, N, ...), with as many tokens of each as in `like`."""
+        sizes = [like[m].shape[1] for m in self.modalities]
+        return dict(zip(self.modalities, joined.split(sizes, dim=1), strict=True))
+
+    def seen_from(self, tokens: Tensor, vector: Tensor, places: Places, num_frames: int) -> tuple[Tensor, Tensor]:
+        """What each frame of the finer maps may attend to: all tokens, and one that is always there, the vector.
+
+        Args:
+            tokens: (B, N, D).
+            vector: (B, D).
+            places: of the tokens.
+            num_frames: T, 1 of stills.
+
+        Returns:
+            (B * T, K, D), and (B * T, K) bool which are real, one at least in every row.
+        """
+        keys = torch.cat([vector[:, None].to(tokens.dtype), tokens], dim=1)
+        real = F.pad(places.mask, (1, 0), value=True)
+        return keys.repeat_interleave(num_frames, 0), real.repeat_interleave(num_frames, 0)
 
     def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
         """See `Fusion.explain`: `attention/<modality>` and `share`. Meant for evaluation mode."""
@@ -133,24 +199,33 @@ class TokenFusion(Fusion):
         return {name: torch.cat([part[name] for part in explained]) for name in explained[0]}
 
     def _explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
-        relevance = self.trace(*self._embedded(features))
+        tokens, masks, places = self.embedded(features)
+        looked: dict[str, Tensor] = {}
+        if self.block is None:
+            relevance = self.trace(tokens, masks, places)
+        else:
+            joined = self.joined(tokens)
+            looked = self.block.looked(joined, places)
+            after = self.trace(self.split(self.block(joined, places), tokens), masks, places)
+            before = torch.where(places.mask, self.block.trace(self.joined(after), joined, places), 0)
+            relevance = self.split(before, tokens)
         sums = torch.stack([relevance[m].sum(1) for m in self.modalities], dim=1)
         total = sums.sum(1, keepdim=True).clamp(min=torch.finfo(sums.dtype).tiny)  # clamp: nothing is present
-        return {**{f"attention/{m}": relevance[m] / total for m in self.modalities}, "share": sums / total}
-
-    def _embedded(self, features: dict[str, Features]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        masks = {m: features[m].mask & features[m].present[:, None] for m in self.modalities}
-        return {m: self.embed[m](features[m], masks[m]) for m in self.modalities}, masks
+        return {
+            **{f"attention/{m}": relevance[m] / total for m in self.modalities},
+            **{f"part/{name}": by_modality(weights, places) for name, weights in looked.items()},
+            "share": sums / total,
+        }
 
     def _with_maps(
         self,
         fused: dict[str, Tensor],
         joined: Tensor,
-        mask: Tensor,
         vector: Tensor,
-        present: Tensor,
+        places: Places,
         features: dict[str, Features],
     ) -> Features:
+        present = torch.stack([features[m].present for m in self.modalities]).any(0)
         num_rows = len(present)
         there = frames_in(features, self._clips)
         frames = torch.stack([there[m] for m in self.modalities]).any(0)
@@ -158,14 +233,8 @@ class TokenFusion(Fusion):
         deepest = self._deepest(fused, features, there)
         maps: list[Tensor] = []
         if self.finer is not None and self.bridge is not None:
-            keys = torch.cat([vector[:, None].to(joined.dtype), joined], dim=1)  # one that is always there, and all
-            real = F.pad(mask, (1, 0), value=True)
-            maps = self.bridge(
-                self.finer(features)["fused"].pyramid,
-                deepest,
-                keys.repeat_interleave(num_frames, 0),
-                real.repeat_interleave(num_frames, 0),
-            )
+            keys, real = self.seen_from(joined, vector, places, num_frames)
+            maps = self.bridge(self.finer(features)["fused"].pyramid, deepest, keys, real)
         height, width = deepest.shape[-2:]
         return Features(
             tokens=deepest.flatten(2).transpose(1, 2).reshape(num_rows, num_frames * height * width, -1),
@@ -199,17 +268,19 @@ class TokenEmbedding(nn.Module):
         dim: the common width.
         step: distance of neighbours of a map; see `grid_positions`.
         stand_in: whether a learned token stands where there is no real one.
+        told_time: whether tokens are told the number of their frame, or in a sequence their own.
 
     Reference: the learned strength of the positions is that of Li et al., AAAI 2019, arXiv:1809.08895, section 3.2.
     """
 
-    def __init__(self, spec: FeatureSpec, dim: int, *, step: float, stand_in: bool) -> None:
+    def __init__(self, spec: FeatureSpec, dim: int, *, step: float, stand_in: bool, told_time: bool = True) -> None:
         super().__init__()
-        self.step, self.in_time = step, spec.layout == "clip"
+        self.step, self.in_time = step, told_time and spec.layout == "clip"
         self.project = nn.Sequential(nn.Linear(spec.dim, dim), nn.LayerNorm(dim))
         self.modality = learned_tokens(dim)
         self.stand_in = learned_tokens(dim) if stand_in else None
-        self.strength = None if spec.layout == "vector" else nn.Parameter(torch.tensor(_POSITION))
+        placed = spec.has_maps or (told_time and spec.layout == "sequence")
+        self.strength = nn.Parameter(torch.tensor(_POSITION)) if placed else None
 
     def forward(self, features: Features, mask: Tensor) -> Tensor:
         """(B, N, dim); `mask` (B, N) says which tokens are real."""
@@ -228,14 +299,14 @@ class TokenEmbedding(nn.Module):
         return tokens + (self.strength * positions).to(tokens.dtype)
 
 
-def learned_tokens(*shape: int) -> nn.Parameter:
-    """Tokens, or what is added to tokens, that start as small noise."""
-    return nn.Parameter(torch.randn(*shape) * _SPREAD)
-
-
-def prepended(first: Tensor, tokens: Tensor) -> Tensor:
-    """(B, K + N, D) from learned tokens (K, D) and tokens (B, N, D)."""
-    return torch.cat([first.to(tokens.dtype).expand(len(tokens), -1, -1), tokens], dim=1)
+def _timed(specs: Mapping[str, FeatureSpec], known: Collection[str]) -> tuple[str, ...]:
+    """The modalities that come in steps."""
+    sequences = [m for m, spec in specs.items() if spec.layout == "sequence"]
+    wrong = [m for m in known if m not in sequences]
+    if wrong:
+        there = f"those are {', '.join(sequences)}" if sequences else "there are none"
+        raise ValueError(f"known names {', '.join(wrong)}; only sequences can be given whole, and {there}")
+    return tuple(m for m, spec in specs.items() if spec.layout in ("sequence", "clip") and m not in known)
 
 
 def mean_of_present(values: Sequence[Tensor], present: Sequence[Tensor]) -> Tensor:
