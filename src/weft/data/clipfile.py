@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from weft.data.clipcell import split_cell
 from weft.data.listing import RASTERS
 from weft.data.timeline import Timeline, usual_step
 from weft.data.videofile import open_video
-from weft.modalities.base import BadCell
+from weft.modalities.base import BadCell, Resolve
 
 #: Folders whose lists of files are kept in memory.
 _LISTS = 1024
@@ -66,6 +67,22 @@ class ArrayClip:
     def frames(self, places: Sequence[int]) -> Iterator[np.ndarray]:
         """See `Clip`."""
         return (self.values[place] for place in places)
+
+
+def part_of_clip(cell: Any, resolve: Resolve, *, rate: float | None = None) -> tuple[Clip, Timeline]:
+    """(the clip that a cell names, those of its frames that it asks for).
+
+    Args:
+        cell: a path, which may end with a part (`a.mp4#t=2,5`), or an array.
+        resolve: what it stands for.
+        rate: as in `open_clip`.
+
+    Raises:
+        BadCell: see `open_clip`; or there is no frame where the cell says.
+    """
+    clip = open_clip(resolve(cell), rate=rate)
+    part = split_cell(cell)[1] if isinstance(cell, str) else None
+    return clip, clip.timeline if part is None else part.of(clip.timeline, str(cell))
 
 
 def open_clip(source: Path | np.ndarray, *, rate: float | None = None) -> Clip:

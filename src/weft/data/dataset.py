@@ -11,6 +11,7 @@ import numpy as np
 
 from weft.data import frames, geometry
 from weft.data.cache import Cache
+from weft.data.clipfile import part_of_clip
 from weft.data.collate import Sample
 from weft.data.copypaste import Paster
 from weft.data.features import FeatureReader, Given, Wanted
@@ -353,7 +354,8 @@ class BadColumn(BadCell):
 def row_timeline(
     sources: Mapping[str, Source], content: Mapping[str, Any], manifest: Manifest, place: int
 ) -> tuple[str, Timeline] | None:
-    """(column, frames) of the first cell of a row that has frames; None where none has any.
+    """(column, frames) of the cell of a row that says which frames the sample has: that of the column `Manifest.clip`,
+    or else the first that has frames; None where none has any.
 
     Args:
         sources: of inputs, then of targets.
@@ -364,16 +366,24 @@ def row_timeline(
     Raises:
         BadColumn: that cell cannot be used.
     """
-    for source in sources.values():
-        cell, field = content.get(source.column), source.of(place).field
-        if cell is None or not field.geometry.has_frames:
-            continue
-        try:
-            timeline = field.timeline(cell, manifest.resolver(place))
-        except BadCell as error:
-            raise BadColumn(source.column, error.code, str(error)) from error
-        if timeline is not None:
-            return source.column, timeline
+    known = manifest.sets[place] if manifest.sets else manifest
+    fields = [(source.column, source.of(place).field) for source in sources.values()]
+    fields = [(column, field) for column, field in fields if field.geometry.has_frames]
+    if not fields:
+        return None
+    resolve, leader = manifest.resolver(place), known.clip
+    column = leader or ""
+    try:
+        if leader is not None and content.get(leader) is not None and leader not in dict(fields):
+            rate = known.columns[leader].facts.get("rate") if leader in known.columns else None
+            return leader, part_of_clip(content[leader], resolve, rate=rate)[1]
+        for column, field in sorted(fields, key=lambda pair: pair[0] != leader):
+            cell = content.get(column)
+            timeline = None if cell is None else field.timeline(cell, resolve)
+            if timeline is not None:
+                return column, timeline
+    except BadCell as error:
+        raise BadColumn(column, error.code, str(error)) from error
     return None
 
 

@@ -14,7 +14,10 @@ from weft.data.manifest import Column
 from weft.errors import DataFault
 from weft.registry import Range
 
-Kind = Literal["image", "depth", "audio", "label", "instances", "class", "labels", "points", "boxes", "number", "text"]
+Kind = Literal[
+    "image", "depth", "audio", "video", "label", "masks", "instances", "class", "labels", "frame_labels", "points",
+    "boxes", "number", "text",
+]  # fmt: skip
 
 #: Between the names in a cell that holds several.
 SEPARATOR = "|"
@@ -25,13 +28,15 @@ class Declared:
     """What is known about one column.
 
     Args:
-        kind: image, depth, audio, label (a map of classes), instances (a map of objects), class (one name), labels
-            (several names), points, boxes, number or text.
+        kind: image, depth, audio, video (a file or a folder of frames), label (a map of classes), masks (a folder of
+            them, for the frames of a clip), instances (a map of objects), class (one name), labels (several names),
+            frame_labels (a table of the classes of a clip's frames), points, boxes, number or text.
         classes: names of the classes in the order of their numbers, or {value: name} where values have gaps, start at 1
             or are other words. By default, for class and labels: what the training split holds, sorted.
         ignore: value of a label map where there is no label.
         colours: colour of each class of a label map that stores colours, such as {"road": "#804080"}.
         metres_per_unit: of a depth file: metres of one stored unit.
+        rate: frames a second of folders of frames; files know their own.
         rest: the class that says that none of the others is there, such as background. Among several data sets it is
             not known in one that did not annotate every class.
     """
@@ -41,6 +46,7 @@ class Declared:
     ignore: int | None = None
     colours: dict[str, str] | None = None
     metres_per_unit: Annotated[float, Range(0, open_low=True)] | None = None
+    rate: Annotated[float, Range(0, open_low=True)] | None = None
     rest: str | None = None
 
     @classmethod
@@ -53,7 +59,7 @@ class Declared:
         facts: dict[str, Any] = {}
         if self.classes is not None:
             facts["classes"] = list(dict.fromkeys(self.names))
-        if self.kind == "label" and isinstance(self.classes, Mapping):
+        if self.kind in ("label", "masks") and isinstance(self.classes, Mapping):
             facts["remap"] = {value: facts["classes"].index(name) for value, name in self.classes.items()}
         if self.kind == "instances":
             facts["instances"] = True
@@ -63,7 +69,7 @@ class Declared:
                 "name one of them in `rest`",
                 code="class-unknown",
             )
-        given = ("ignore", "colours", "metres_per_unit", "rest")
+        given = ("ignore", "colours", "metres_per_unit", "rate", "rest")
         options = {name: getattr(self, name) for name in given}
         return facts | {name: value for name, value in options.items() if value is not None}
 

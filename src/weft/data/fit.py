@@ -10,8 +10,10 @@ import numpy as np
 
 from weft import registry
 from weft.data import frames, geometry
+from weft.data.dataset import Source, row_timeline
 from weft.data.joining import readings
 from weft.data.manifest import Manifest
+from weft.data.timeline import Timeline
 from weft.encoders.base import Encoder
 from weft.errors import ConfigError, DataFault
 from weft.experiment import DataConfig, Experiment, ModalityConfig, TaskConfig
@@ -41,6 +43,7 @@ class Fitter:
         self, manifest: Manifest, train: np.ndarray, facts: Mapping[str, Any], config: DataConfig, seed: int
     ) -> None:
         self._manifest, self._train, self._facts, self._config, self._seed = manifest, train, facts, config, seed
+        self._clips: dict[str, Source] = {}  # fields with frames so far: the first says which frames a sample has
 
     def modalities(self, experiment: Experiment) -> dict[str, Modality]:
         """The inputs by name."""
@@ -88,15 +91,24 @@ class Fitter:
         except ValueError as error:
             raise ConfigError([f"{name}: {error}"]) from error
         if name in saved or not field.wants_fit:
-            return field
+            return self._made(name, column, field, options)
         rows = self._some(column, num_images if field.decodes else _FIT_CELLS)
         remarks: Counter[str] = Counter()
-        own = readings(self._manifest, column, field, options)
-        fitted = field.fit(self._values(field, own, column, rows, remarks))
+        fitted = field.fit(self._values(self._source(column, field, options), rows, remarks))
         said = [f"{count} of {len(rows)} training samples looked at: {remark}" for remark, count in remarks.items()]
         if said:
             fitted["notes"] = [*fitted.get("notes", ()), *said]
-        return part({**facts, **fitted}, **options)
+        return self._made(name, column, part({**facts, **fitted}, **options), options)
+
+    def _made(self, name: str, column: str, field: Field, options: Mapping[str, Any]) -> Field:
+        if field.geometry.has_frames:
+            self._clips[name] = self._source(column, field, options)
+        return field
+
+    def _source(self, column: str, field: Field, options: Mapping[str, Any]) -> Source:
+        """What reads a column, in each of several data sets as that set stores it."""
+        own = readings(self._manifest, column, field, options)
+        return Source(column, field, sets=tuple(Source(column, one) for one in own))
 
     def _some(self, column: str, most: int) -> np.ndarray:
         """Training rows that have a column, at most so many; the same ones for one seed."""
@@ -106,25 +118,29 @@ class Fitter:
             rows = np.sort(random.choice(rows, most, replace=False))
         return rows
 
-    def _values(
-        self, field: Field, own: tuple[Field, ...], column: str, rows: np.ndarray, remarks: Counter[str]
-    ) -> Iterator[np.ndarray]:
+    def _values(self, source: Source, rows: np.ndarray, remarks: Counter[str]) -> Iterator[np.ndarray]:
         """Decoded values of some rows, each read as its data set says; what is remarkable is counted in `remarks`."""
         for row in rows:
             place = self._manifest.set_of(int(row))
-            reader, resolve = own[place] if own else field, self._manifest.resolver(place)
+            reader, resolve = source.of(place).field, self._manifest.resolver(place)
             try:
-                cell = self._manifest.cell(int(row), column)
-                whole = reader.timeline(cell, resolve)
-                taken = None if whole is None else frames.choose(whole, self._config.frames)
-                yield reader.read_frames(cell, resolve, taken)
+                cell = self._manifest.cell(int(row), source.column)
+                yield reader.read_frames(cell, resolve, self._taken(source, int(row)))
                 remarks.update(reader.remarks(cell, resolve))
             except BadCell as error:
                 if self._config.on_bad == "error":
-                    where = f"sample {self._manifest.id(int(row))} of train, column {column!r}"
+                    where = f"sample {self._manifest.id(int(row))} of train, column {source.column!r}"
                     raise DataFault(
                         f"{where}: {error}. To leave such samples out, set data.on_bad to drop", code=error.code
                     ) from error
+
+    def _taken(self, source: Source, row: int) -> Timeline | None:
+        """The frames that are taken of a sample outside training; None where its field has none."""
+        if not source.field.geometry.has_frames:
+            return None
+        sources = {**self._clips, "": source}
+        whole = row_timeline(sources, self._manifest.row(row), self._manifest, self._manifest.set_of(row))
+        return None if whole is None else frames.choose(whole[1], self._config.frames)
 
 
 def target_options(task: TaskConfig) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def join(sets: Mapping[str, Given], tables: Mapping[str, Table]) -> Manifest:
                 arrays=manifest.arrays,
                 made=manifest.made,
                 columns=columns,
+                clip=manifest.clip,
                 share=given.share,
             )
         )

@@ -31,6 +31,12 @@ def folder(root: str | Path, *parts: str) -> Path:
     raise DataFault(f"the folder {path} does not exist{there}; check `root`", code="no-folder")
 
 
+def folders(path: Path) -> list[str]:
+    """The names of the folders in a folder, sorted, without hidden ones."""
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
 def read_text(path: Path, *, encoding: str = "utf-8-sig") -> str:
     """A small text file.
 

@@ -54,6 +54,7 @@ class DataSet:
         format: the format that it comes from, with its options.
         root, roots, arrays, made: what its path cells stand for, as in `Manifest`.
         columns: {column: what is known about it in this set}.
+        clip: as in `Manifest`.
         share: its share of the training samples of an epoch, of the sum of all shares; None: as many as it has.
     """
 
@@ -64,6 +65,7 @@ class DataSet:
     arrays: Callable[[str], np.ndarray] | None = None
     made: str = ""
     columns: Mapping[str, Column] = field(default_factory=dict)
+    clip: str | None = None
     share: float | None = None
 
 
@@ -82,6 +84,8 @@ class Manifest:
         made: how the cells begin that `arrays` makes; the others are files. Empty: it makes all.
         rows: (n,) int64, which rows of the table this view shows, in order; None: all.
         group: column whose equal values belong together where the format knows one (scene, drive, patient).
+        clip: column of the clips whose frames are those of a sample, also where it is no input, where the format knows
+            one.
         sets: the data sets that the samples come from, where there are several: the column `set` names each sample's.
 
     Raises:
@@ -96,6 +100,7 @@ class Manifest:
     arrays: Callable[[str], np.ndarray] | None = None
     rows: np.ndarray | None = None
     group: str | None = None
+    clip: str | None = None
     made: str = ""
     sets: tuple[DataSet, ...] = ()
 

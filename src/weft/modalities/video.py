@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from weft.data.clipcell import split_cell
-from weft.data.clipfile import Clip, FolderClip, open_clip
+from weft.data.clipfile import Clip, FolderClip, part_of_clip
 from weft.data.timeline import Timeline
 from weft.data.videofile import VideoFile
 from weft.modalities import raster
@@ -132,9 +131,7 @@ class VideoModality(Modality):
 
     def _open(self, cell: Any, resolve: Resolve) -> tuple[Clip, Timeline]:
         """(the clip, those of its frames that the cell names)."""
-        clip = open_clip(resolve(cell), rate=self.rate)
-        part = split_cell(cell)[1] if isinstance(cell, str) else None
-        return clip, clip.timeline if part is None else part.of(clip.timeline, _name(cell))
+        return part_of_clip(cell, resolve, rate=self.rate)
 
     def _stacked(self, cell: Any, sources: Iterator[Path | np.ndarray], num: int) -> np.ndarray:
         """(T, H, W, C) of `num` files or arrays, each read as a picture."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from weft.data.audiofile import SOUNDS
 from weft.data.declared import Declared, Kind, describe
-from weft.data.listing import RASTERS, absent_notes, by_stem, folder, read_names
+from weft.data.listing import RASTERS, absent_notes, by_stem, folder, folders, read_names
 from weft.data.manifest import SPLITS, Column, Manifest, usual_split
 from weft.errors import DataFault
 from weft.registry import register
@@ -89,7 +89,7 @@ class Folder:
     def _class_folders(self, root: Path) -> pa.Table:
         parts = []
         for prefix, split in (_split_folders(root) or {"": "train"}).items():
-            for name in _folders(root / prefix):
+            for name in folders(root / prefix):
                 files = by_stem(root / prefix / name, endings=(*RASTERS, *SOUNDS))
                 where = os.path.join(prefix, name)
                 ids = [f"{where}/{stem}" for stem in files]
@@ -144,12 +144,7 @@ def _column(value: str | FolderColumn | Mapping[str, Any]) -> FolderColumn:
 
 def _split_folders(path: Path) -> dict[str, str]:
     """{sub-folder: split} of those that are named as splits."""
-    return {name: usual_split(name) for name in _folders(path) if usual_split(name) in SPLITS}
-
-
-def _folders(path: Path) -> list[str]:
-    with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return {name: usual_split(name) for name in folders(path) if usual_split(name) in SPLITS}
 
 
 def _pattern(path: PurePath, usual: tuple[str, ...]) -> tuple[PurePath, str, str, tuple[str, ...]]:

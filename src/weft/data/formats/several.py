@@ -134,7 +134,8 @@ def _called(name: str, manifest: Manifest, rename: Mapping[str, str]) -> Manifes
         raise ConfigError(problems)
     known: dict[str, Column] = {rename.get(old, old): column for old, column in manifest.columns.items()}
     group = None if manifest.group is None else rename.get(manifest.group, manifest.group)
-    return replace(manifest, table=manifest.table.rename_columns(names), columns=known, group=group)
+    clip = None if manifest.clip is None else rename.get(manifest.clip, manifest.clip)
+    return replace(manifest, table=manifest.table.rename_columns(names), columns=known, group=group, clip=clip)
 
 
 def _some(options: Mapping[str, Any], names: Sequence[str] | set[str]) -> dict[str, Any]:

@@ -29,6 +29,9 @@ class Table:
 
     An empty cell is an absent input or a missing label. In CSV every cell is text until its column is declared.
 
+    A clip is a video file or a folder of frames, or a part of one: `a.mp4#t=2,5` is the seconds from 2 until before 5,
+    `frames/a#frames=0:16:2` every second frame of those numbered from 0 until before 16.
+
     Files whose names follow from other columns need no column of their own: `paths` makes one, with each `{column}`
     replaced by what the row has there.
 
@@ -91,7 +94,8 @@ class Table:
         table, notes = keep([*key, declared], sources, lambda: self._table(root))
         metadata = table.schema.metadata or {}
         columns = {name: Column(**known) for name, known in json.loads(metadata[_COLUMNS]).items()}
-        manifest = Manifest(table, root, columns, notes=(*json.loads(metadata[_NOTES]), *notes))
+        clip = next((name for name, column in columns.items() if column.kind == "video"), None)
+        manifest = Manifest(table, root, columns, notes=(*json.loads(metadata[_NOTES]), *notes), clip=clip)
         for column in self.optional:  # looked for each time: a table that is kept would not know of new files
             manifest = without_missing(manifest, column)
         return manifest
