@@ -11,6 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.data.test_formats_coco import write_coco, write_json
+from tests.data.test_formats_voc import write_voc
 from weft.config import load_experiment
 from weft.data.guess import Guess, guess
 from weft.data.guess_column import of_cells
@@ -49,6 +51,42 @@ def test_parallel_folders_become_image_depth_and_labels(tmp_path: Path):
     said = "\n".join(found.reasons)
     assert "3 different values (0, 1, 2) in 8 files: a label map" in said
     assert "metres_per_unit 0.001 is assumed" in said
+
+
+def test_voc_is_recognised_from_the_folder_of_a_year_or_of_all_years(tmp_path: Path):
+    write_voc(tmp_path / "VOCdevkit" / "VOC2012", train=4)
+    tree, _ = guessed(tmp_path / "VOCdevkit" / "VOC2012")
+    assert tree["data"]["format"] == "voc"
+    assert tree["data"]["lists"] == "Main"
+    assert tree["tasks"] == {"boxes": {"type": "detection"}, "label": {"type": "segmentation"}}
+    (tmp_path / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation").rename(tmp_path / "kept")
+    tree, _ = guessed(tmp_path / "VOCdevkit")
+    assert tree["data"]["root"] == str(tmp_path / "VOCdevkit" / "VOC2012")
+    assert tree["tasks"].keys() == {"boxes"}
+
+
+def test_voc_with_masks_only_or_with_one_list_of_all_names_them(tmp_path: Path):
+    write_voc(tmp_path, train=4)
+    lists = tmp_path / "ImageSets"
+    for path in (lists / "Main").iterdir():
+        path.unlink()
+    assert guessed(tmp_path)[0]["data"]["lists"] == "Segmentation"
+    (lists / "Segmentation" / "train.txt").unlink()
+    tree, _ = guessed(tmp_path)
+    assert tree["data"]["names"] == {"train": "trainval"}
+    assert tree["tasks"].keys() == {"label"}
+
+
+def test_coco_is_recognised_by_its_files_and_their_pictures(tmp_path: Path):
+    write_coco(tmp_path / "official")
+    tree, found = guessed(tmp_path / "official")
+    assert tree["data"]["format"] == "coco"
+    assert "names" not in tree["data"]
+    assert tree["tasks"] == {"boxes": {"type": "detection"}}
+    assert "train2017/ with annotations/instances_train2017.json" in "\n".join(found.reasons)
+    write_coco(tmp_path / "own", "train", "valid")
+    write_json(tmp_path / "own", "instances_elsewhere", [])
+    assert guessed(tmp_path / "own")[0]["data"]["names"] == {"train": "train", "val": "valid"}
 
 
 def test_class_folders_become_a_classification(tmp_path: Path):

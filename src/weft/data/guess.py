@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from weft.data.audiofile import SOUNDS
-from weft.data.formats import chestxray14, mvsa
 from weft.data.guess_column import ENCODERS, ColumnGuess, of_files
+from weft.data.guess_known import known_layout
 from weft.data.guess_table import Layout, table_of_files, table_of_rows
 from weft.data.listing import RASTERS, by_stem, folder
 from weft.data.manifest import SPLITS, usual_split
@@ -40,13 +40,19 @@ def guess(path: Path | str) -> Guess:
     """Guess an experiment for a folder of data. Nothing is written.
 
     Args:
-        path: the folder: a table, class folders, or parallel folders.
+        path: the folder: a public data set as it is published, a table, class folders, or parallel folders.
 
     Raises:
         DataFault: nothing in it is known, or there is nothing to learn.
     """
     root = folder(path)
-    looks: list[Callable[[Path], Layout | None]] = [_known, table_of_files, _class_folders, _parallel, table_of_rows]
+    looks: list[Callable[[Path], Layout | None]] = [
+        known_layout,
+        table_of_files,
+        _class_folders,
+        _parallel,
+        table_of_rows,
+    ]
     layout = next((found for look in looks if (found := look(root)) is not None), None)
     if layout is None:
         raise DataFault(
@@ -55,49 +61,9 @@ def guess(path: Path | str) -> Guess:
             "what is read",
             code="no-layout",
         )
-    layout.format["root"] = str(path)
+    layout.format["root"] = str(Path(path, layout.below))
     reasons = [*layout.reasons, *(f"{name}: {column.reason}" for name, column in layout.columns.items())]
     return _written(root, layout, reasons)
-
-
-def _known(root: Path) -> Layout | None:
-    """The layouts of public data sets that have a format of their own."""
-    raster, depth = ColumnGuess("image", "pictures"), ColumnGuess("depth", "depth in the data set's own unit")
-    label = ColumnGuess("label", "label maps with the data set's own classes")
-    if all((root / name).is_dir() for name in ("image", "depth", "label")) and (root / "classes.csv").is_file():
-        reason = "image/, depth/, label/ and classes.csv: laid out as nyuv2"
-        return Layout({"format": "nyuv2"}, {"image": raster, "depth": depth, "label": label}, [reason])
-    if (root / "train").is_dir() and (root / "trainannot").is_dir():
-        return Layout(
-            {"format": "camvid"}, {"image": raster, "label": label}, ["train/ and trainannot/: laid out as camvid"]
-        )
-    if (root / "data").is_dir() and ((root / mvsa.OFFICIAL).is_file() or any(root.glob("ID-label-*.txt"))):
-        columns = {
-            "text": ColumnGuess("text", "the sentence of a post"),
-            "image": ColumnGuess("image", "its picture", size=(224, 224)),
-            "label": ColumnGuess("class", "its sentiment: positive, neutral or negative"),
-        }
-        validation = {"by": "stratified", "stratify": "label"}
-        return Layout(
-            {"format": "mvsa", "validation": validation}, columns, ["data/ and lists of labels: laid out as mvsa"]
-        )
-    if any((root / name).is_file() for name in chestxray14.ENTRIES):
-        columns = {
-            "image": ColumnGuess("image", "X-rays of the chest", options={"channels": 1}, size=(224, 224)),
-            "findings": ColumnGuess(
-                "labels", "any of fourteen findings", task={"type": "classification", "multi_label": True}
-            ),
-        }
-        reason = "Data_Entry_2017.csv: laid out as chestxray14; X-rays of one patient belong together (data.group)"
-        return Layout({"format": "chestxray14"}, columns, [reason], group="patient")
-    if (root / "recordings").is_dir() and any(root.glob("*images-idx3-ubyte*")):
-        columns = {
-            "image": ColumnGuess("image", "handwritten digits, 28 x 28", options={"channels": 1}),
-            "audio": ColumnGuess("audio", "spoken digits"),
-            "digit": ColumnGuess("class", "the ten digits"),
-        }
-        return Layout({"format": "digits"}, columns, ["recordings/ and idx files of pictures: laid out as digits"])
-    return None
 
 
 def _class_folders(root: Path) -> Layout | None:

@@ -55,8 +55,8 @@ class ColumnGuess:
     """What a column seems to be.
 
     Attributes:
-        kind: image, depth, audio, text, table (a row of several columns), label, class, labels, points, number, path,
-            nothing.
+        kind: image, depth, audio, text, table (a row of several columns), label, class, labels, boxes, points, number,
+            path, nothing.
         reason: why.
         declared: what the data format must be told of it.
         options: of the modality.

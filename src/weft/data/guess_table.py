@@ -32,12 +32,14 @@ class Layout:
         columns: {column: what it seems to be}.
         reasons: for the whole, a line each.
         group: column whose equal values belong together.
+        below: where the data lies below the folder that was given.
     """
 
     format: dict[str, Any]
     columns: dict[str, ColumnGuess]
     reasons: list[str] = field(default_factory=list)
     group: str | None = None
+    below: str = "."
 
 
 def table_of_files(root: Path) -> Layout | None:
