@@ -339,6 +339,7 @@ class Experiment:
         decision: how a task's answers from several views are combined.
         over: the views that every task reads, unless it says otherwise: `fused`, or modalities by name; by default
             those of the fusion.
+        sharing: what each task makes of the features that it shares with the others.
         tasks: the outputs, by names of the user's.
         balancing: how the task losses become one step.
         train: how it is trained.
@@ -354,6 +355,7 @@ class Experiment:
     fusion: Annotated[Part, "fusion"] = Part("fusion", "none")
     decision: Annotated[Part, "decision"] = Part("decision", "mean")
     over: tuple[str, ...] | None = None
+    sharing: Annotated[Part, "sharing"] = Part("sharing", "hard")
     balancing: Annotated[Part, "balancing"] = Part("balancing", "fixed")
     train: TrainConfig = field(default_factory=TrainConfig)
     inference: Inference = field(default_factory=Inference)

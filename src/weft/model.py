@@ -1,4 +1,4 @@
-"""The whole network on one page: preprocess → encoders → fusion → a head per task and view → decision."""
+"""The whole network on one page: preprocess → encoders → fusion → sharing → a head per task and view → decision."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from weft.decision.base import Decision
 from weft.encoders.base import Encoder
 from weft.fusion.base import Fusion
 from weft.modalities.base import Preprocessor
+from weft.sharing.base import Sharing
 from weft.tasks.base import Task
 from weft.types import Batch, Features, Prediction
 
@@ -57,6 +58,8 @@ class Model(nn.Module):
         decisions: {task: Decision}, which combines the task's predictions of several views into one.
         levels: {modality: places in its pyramid} that the tasks read; the others are neither fused nor decoded. A
             modality that is not in it keeps all.
+        sharing: {task: Sharing}, what it makes of the views before its heads read them. A task that is not in it reads
+            them as they are.
 
     Attributes:
         over: {task: the views that it reads}.
@@ -71,12 +74,14 @@ class Model(nn.Module):
         *,
         decisions: Mapping[str, Decision],
         levels: Mapping[str, Sequence[int]] | None = None,
+        sharing: Mapping[str, Sharing] | None = None,
     ) -> None:
         super().__init__()
         # to a type checker these are mappings of what they hold; to torch they are modules
         self.preprocessors = cast(Mapping[str, Preprocessor], nn.ModuleDict(preprocessors))
         self.encoders = cast(Mapping[str, Encoder], nn.ModuleDict(encoders))
         self.fusion = fusion
+        self.sharing = cast(Mapping[str, Sharing], nn.ModuleDict(sharing))
         self.tasks = cast(Mapping[str, Task], nn.ModuleDict(tasks))
         self.decisions = cast(Mapping[str, Decision], nn.ModuleDict(decisions))
         self.over = {name: tuple(task.heads) for name, task in tasks.items()}
@@ -126,7 +131,7 @@ class Model(nn.Module):
         return (features if levels is None else features.only(levels)).packed()
 
     def decode(self, features: dict[str, Features], size: tuple[int, int]) -> Outputs:
-        """Fuse, then every task's head on every view it reads, on the rows in which the view is present.
+        """Fuse, then every task's heads on the views it reads, on the rows in which these are present.
 
         Args:
             features: {modality: Features} of `encode`.
@@ -148,11 +153,24 @@ class Model(nn.Module):
     def heads(self, views: Views) -> Outputs:
         """Every task's head on every view it reads; none for places in a picture where there is no picture."""
         logits: dict[str, dict[str, Tensor]] = {task: {} for task in self.tasks}
-        for name, features in views.features.items():
-            for task_name, task in self.tasks.items():
-                if name in self.over[task_name] and not (task.need == "maps" and 0 in views.size):
-                    logits[task_name][name] = task(features, view=name, size=views.size)
+        read = {name: self.read_by(name, views) for name in self.tasks}
+        for view in views.features:
+            for name, task in self.tasks.items():
+                if view in read[name]:
+                    logits[name][view] = task(read[name][view], view=view, size=views.size)
         return Outputs(logits, views.present)
+
+    def read_by(self, name: str, views: Views) -> dict[str, Features]:
+        """{view: Features}, what the heads of a task read: nothing where they need a picture and there is none."""
+        if self.tasks[name].need == "maps" and 0 in views.size:
+            return {}
+        shared = {view: features for view, features in views.features.items() if view in self.over[name]}
+        return self.sharing[name](shared) if name in self.sharing else shared
+
+    def own_modules(self, name: str) -> tuple[nn.Module, ...]:
+        """What belongs to one task alone; the others share all else."""
+        modules = (self.sharing[name],) if name in self.sharing else ()
+        return (*modules, self.tasks[name], self.decisions[name])
 
     def forward(self, batch: Batch) -> Outputs:
         """Logits of every task and view for a batch."""

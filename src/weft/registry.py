@@ -25,6 +25,7 @@ PACKAGES = {
     "modality": "weft.modalities",
     "encoder": "weft.encoders",
     "fusion": "weft.fusion",
+    "sharing": "weft.sharing",
     "decision": "weft.decision",
     "decoder": "weft.decoders",
     "task": "weft.tasks",

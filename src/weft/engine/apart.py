@@ -66,7 +66,7 @@ def only(experiment: Experiment, tasks: Iterable[str]) -> Experiment:
         for start, factor in train_values["lr_factors"].items()
         if not any(
             start == f"{part}.{task}" or start.startswith(f"{part}.{task}.")
-            for part in ("tasks", "decisions")
+            for part in ("sharing", "tasks", "decisions")
             for task in gone
         )
     }

@@ -15,6 +15,7 @@ from weft.errors import ConfigError
 from weft.experiment import Experiment
 from weft.modalities.base import Field
 from weft.model import Model
+from weft.sharing.base import Sharing
 from weft.tasks.base import Task
 from weft.types import FeatureSpec
 
@@ -43,7 +44,8 @@ def build_model(experiment: Experiment, data: Data, *, pretrained: bool = True) 
         raise ConfigError([f"fusion: {error}"]) from error
     tasks = build_tasks(experiment, {**specs, **fusion.specs}, tuple(fusion.specs), data.targets)
     decisions = build_decisions(experiment, tasks)
-    return Model(preprocessors, encoders, fusion, tasks, decisions=decisions, levels=levels)
+    sharing = build_sharing(experiment, tasks, {**specs, **fusion.specs})
+    return Model(preprocessors, encoders, fusion, tasks, decisions=decisions, levels=levels, sharing=sharing)
 
 
 def build_encoders(experiment: Experiment, data: Data, *, pretrained: bool) -> dict[str, Encoder]:
@@ -115,6 +117,21 @@ def build_decisions(experiment: Experiment, tasks: Mapping[str, Task]) -> dict[s
     return decisions
 
 
+def build_sharing(
+    experiment: Experiment, tasks: Mapping[str, Task], views: Mapping[str, FeatureSpec]
+) -> dict[str, Sharing]:
+    """{task: Sharing} of the views that the task reads."""
+    sharing, problems = {}, []
+    for name, task in tasks.items():
+        try:
+            sharing[name] = experiment.sharing({view: views[view] for view in task.heads})
+        except ValueError as error:
+            problems.append(f"sharing: {error} (task {name!r})")
+    if problems:
+        raise ConfigError(problems)
+    return sharing
+
+
 def _strides_read(experiment: Experiment) -> tuple[int, ...] | None:
     """The strides of the finer maps that some task reads, besides the deepest; None: all."""
     read: set[int] = set()
@@ -141,6 +158,7 @@ def num_parameters(model: Model) -> dict[str, int]:
             seen.add(id(encoder))
             parts[f"encoders.{name}"] = encoder
     parts["fusion"] = model.fusion
+    parts.update({f"sharing.{name}": sharing for name, sharing in model.sharing.items()})
     parts.update({f"tasks.{name}": task for name, task in model.tasks.items()})
     parts.update({f"decisions.{name}": decision for name, decision in model.decisions.items()})
     counts = {name: _count(part.parameters()) for name, part in parts.items()}

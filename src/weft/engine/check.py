@@ -36,7 +36,7 @@ def check(experiment: Experiment | str | Path, overrides: Sequence[str] = ()) ->
         overrides: `key=value` over the file.
 
     Returns:
-        a row per encoder, the fusion, each task's heads, and the whole step with its peak memory.
+        a row per encoder, the fusion, each task's heads with what they read, and the whole step with its peak memory.
 
     Raises:
         ConfigError: something cannot work together.
@@ -58,18 +58,16 @@ def check(experiment: Experiment | str | Path, overrides: Sequence[str] = ()) ->
         features[name] = model.encode_one(name, batch)
         rows.append(Row(f"encoders.{name}", _shapes(features[name]), counts.get(f"encoders.{name}", 0), _since(start)))
     start = time.perf_counter()
-    views = model.fusion(features)
-    shapes = "; ".join(f"{view}: {_shapes(view_features)}" for view, view_features in views.items())
+    fused = model.fusion(features)
+    shapes = "; ".join(f"{view}: {_shapes(view_features)}" for view, view_features in fused.items())
     rows.append(Row("fusion", shapes, counts.get("fusion", 0), _since(start)))
-    everything = {**features, **views}
+    views = model.views(features, batch.size)
     for name, task in model.tasks.items():
         start = time.perf_counter()
-        sizes = []
-        for view in model.over[name]:
-            rows_present = everything[view].select(everything[view].present)
-            logits = task(rows_present, view=view, size=batch.size)
-            sizes.append(f"{view}: {tuple(logits.shape)}")
-        rows.append(Row(f"tasks.{name}", "; ".join(sizes), counts.get(f"tasks.{name}", 0), _since(start)))
+        read = model.read_by(name, views)
+        sizes = [f"{view}: {tuple(task(one, view=view, size=batch.size).shape)}" for view, one in read.items()]
+        own = counts.get(f"sharing.{name}", 0) + counts.get(f"tasks.{name}", 0)
+        rows.append(Row(f"tasks.{name}", "; ".join(sizes), own, _since(start)))
     start = time.perf_counter()
     losses = model.losses(model(batch), batch)
     total = torch.stack([loss / count.clamp(min=1) for loss, count in losses.values()]).sum()

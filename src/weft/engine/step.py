@@ -227,11 +227,12 @@ class _Step:
         return Seen(tuple(self.counts), means if self.balance.rule.reads != "state" else {}, gramian)
 
     def _weigh_heads(self, weights: Mapping[str, float]) -> None:
-        """A head belongs to one task, so its gradient is weighed as a whole."""
+        """What belongs to one task has its gradient alone, which is weighed as a whole."""
         for task, weight in weights.items():
-            for parameter in (*self.model.tasks[task].parameters(), *self.model.decisions[task].parameters()):
-                if parameter.grad is not None:
-                    parameter.grad.mul_(weight)
+            for module in self.model.own_modules(task):
+                for parameter in module.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(weight)
 
     @property
     def _finite(self) -> bool:
@@ -249,7 +250,7 @@ class _Kept:
     """
 
     def __init__(self, model: Model) -> None:
-        own = {id(p) for part in (*model.tasks.values(), *model.decisions.values()) for p in part.parameters()}
+        own = {id(p) for task in model.tasks for module in model.own_modules(task) for p in module.parameters()}
         self.parameters: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
         self.gradients: dict[str, list[Tensor | None]] = {}
 

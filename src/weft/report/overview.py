@@ -146,6 +146,9 @@ def _model(run: Run) -> tuple[tuple[Box, ...], tuple[Box, ...], tuple[Box, ...]]
         hidden = f", hidden in {100 * dropout:g}{numbers.SPACE}% of training samples" if dropout else ""
         inputs.append(Box(name, detail + hidden, size(f"encoders.{name}")))
     middle = [Box(part_words(experiment.get("fusion") or "none"), "fusion", size("fusion"))]
+    shared = sum(number for part, number in parameters.items() if part.startswith("sharing."))
+    if shared:
+        middle.append(Box(part_words(experiment.get("sharing")), "sharing", numbers.large(shared)))
     if _decides(experiment):
         learned = sum(number for part, number in parameters.items() if part.startswith("decisions."))
         rule = part_words(experiment.get("decision") or "mean")

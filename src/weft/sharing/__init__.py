@@ -1,0 +1,1 @@
+"""What each task makes of the features that all share."""
