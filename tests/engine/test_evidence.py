@@ -15,6 +15,7 @@ from weft.engine import inference as looking
 from weft.engine.attention import looked_at, over_picture
 from weft.engine.evaluate import _absent_result
 from weft.engine.evidence import Shares, agreement, example_ids, per_sample, share_summary, shares_by_answer
+from weft.engine.likeness import Likeness
 from weft.engine.pictures import PLAIN_COLOUR, PLAIN_SIZE, _Drawing
 from weft.engine.score import Scored
 from weft.modalities.base import Geometry
@@ -138,6 +139,9 @@ class Explains:
         present = torch.stack([features[m].present for m in M], dim=1).float()
         return {"share": present / present.sum(1, keepdim=True), "attention/text": torch.ones(len(present), 3)}
 
+    def compared(self, features: dict[str, Features]) -> dict[str, dict[str, Tensor]]:
+        return {}
+
 
 def seen(batch: Batch, features: dict[str, Features]) -> looking.Seen:
     return looking.Seen(looking.Look(batch, flipped=False, window=None), features)
@@ -158,6 +162,35 @@ def test_shares_are_collected_over_batches_without_what_is_left_out() -> None:
     alone = Shares(model, ("image",), precision="fp32")  # type: ignore[arg-type]
     alone.observe(batch, [seen(batch, features)])
     assert alone.summary() is None
+
+
+def test_what_a_part_looked_at_is_told_over_the_samples_in_which_it_saw_anything() -> None:
+    rows = shares([[0.2, 0.8], [0.6, 0.4]])
+    rows.rows["part/inter"] = np.array([[0.25, 0.75], [0.0, 0.0]])
+    found = share_summary(rows, M)
+    assert found is not None
+    assert set(found["levels"]) == {"vector"}
+    assert found["sums_to_one"]
+    assert found["parts"]["inter"]["text"] == {"count": 1, "mean": 0.75, "low": 0.75, "high": 0.75}
+
+
+def test_likeness_is_linear_cka_whatever_the_batches() -> None:
+    """Against its other form, over inner products of the samples (Kornblith et al., equations 2 and 3)."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(40, 3))
+    y = np.concatenate([x[:, :2] + 0.1 * generator.normal(size=(40, 2)), generator.normal(size=(40, 3))], axis=1)
+    both = np.arange(40) % 4 > 0
+    centre = np.eye(both.sum()) - 1 / both.sum()
+    k, other = (centre @ z[both] @ z[both].T @ centre for z in (x, y))
+    expected = (k * other).sum() / np.sqrt((k * k).sum() * (other * other).sum())
+    collected = Likeness(M)
+    for rows in np.split(np.arange(40), [7, 20]):
+        features = {"image": torch.tensor(x[rows]), "text": torch.tensor(y[rows])}
+        there = {"image": torch.tensor(both[rows]), "text": torch.ones(len(rows), dtype=torch.bool)}
+        collected.observe({"before": features, "after": {**features, "text": features["image"]}}, there)
+    before, after = collected.summary()
+    assert before == {"stage": "before", "one": "image", "other": "text", "count": 30, "cka": pytest.approx(expected)}
+    assert after["cka"] == pytest.approx(1)
 
 
 def modality(kind: str, words: list[str] | None = None) -> SimpleNamespace:

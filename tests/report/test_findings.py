@@ -103,6 +103,21 @@ def test_weights_that_do_not_sum_to_one_are_no_percentages(tmp_path: Path) -> No
     assert "add up to 100" not in text_of(write_report(run).read_text(encoding="utf-8"))
 
 
+def test_parts_of_a_fusion_and_the_likeness_of_the_features_are_told(tmp_path: Path) -> None:
+    def change(evaluation: dict[str, Any]) -> None:
+        evaluation["fusion"]["parts"] = {"long_memory": {"image": {"count": 9, "mean": 0.3, "low": 0.2, "high": 0.4}}}
+        pair = {"one": "image", "other": "text", "count": 60}
+        evaluation["fusion"]["likeness"] = [
+            {"stage": "before the exchange", "cka": 0.25, **pair},
+            {"stage": "after the exchange", "cka": 0.125, **pair},
+        ]
+
+    run = with_evaluation(make_found_run(tmp_path / "run", num_samples=8), change)
+    text = text_of(write_report(run).read_text(encoding="utf-8"))
+    assert "long memory 9 samples 30.0 20.0 to 40.0" in text
+    assert "Features of before the exchange after the exchange image and text 60 samples 0.250 0.125" in text
+
+
 def test_the_sentence_on_agreement_counts_what_is_won_and_lost() -> None:
     rows = (
         AgreementRow("none", "", right=3, wrong=7),

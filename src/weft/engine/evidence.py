@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from weft.engine import inference as looking
+from weft.engine.likeness import Likeness
 from weft.engine.precision import autocast
 from weft.metrics.bootstrap import align
 from weft.model import Model
@@ -18,6 +19,8 @@ from weft.types import Batch, Records
 
 #: Keys of `Fusion.explain` that begin so say what comes from each token, and no shares of modalities.
 ATTENTION = "attention/"
+#: Keys that begin so say what one part of a fusion looked at.
+PART = "part/"
 #: Ends of the range of shares over the samples, in percent.
 SPREAD = (10, 90)
 #: Samples that are drawn of each kind.
@@ -37,6 +40,7 @@ class Shares:
         self._model, self._keep, self._precision = model, frozenset(keep), precision
         self._modalities = tuple(model.encoders)
         self._parts: list[Records] = []
+        self._likeness = Likeness([m for m in self._modalities if m in self._keep])
 
     def observe(self, batch: Batch, looks: Sequence[looking.Seen]) -> None:
         """Take in a batch: the mean over the ways it was looked at."""
@@ -45,6 +49,8 @@ class Shares:
         features = [looking.kept(look.features, self._keep) for look in looks]
         with autocast(batch.present[self._modalities[0]].device, self._precision):
             explained = [self._model.fusion.explain(one) for one in features]
+            compared = self._model.fusion.compared(features[0])
+        self._likeness.observe(compared, {m: one.present for m, one in features[0].items()})
         levels = [level for level in explained[0] if not level.startswith(ATTENTION)]
         if not levels:
             return
@@ -55,12 +61,13 @@ class Shares:
         self._parts.append(Records(list(batch.ids), {name: values.cpu().numpy() for name, values in rows.items()}))
 
     def records(self) -> Records:
-        """Rows by level, (n, M) in the order of the modalities, and `present`, (n, M) bool."""
+        """Rows by level and part, (n, M) in the order of the modalities, and `present`, (n, M) bool."""
         return Records.merge(self._parts)
 
     def summary(self) -> dict[str, Any] | None:
-        """See `share_summary`."""
-        return share_summary(self.records(), self._modalities)
+        """See `share_summary`; with `likeness`, see `Likeness.summary`."""
+        shares = share_summary(self.records(), self._modalities)
+        return None if shares is None else {**shares, "likeness": self._likeness.summary()}
 
     def by_answer(self, task: Task, records: Records) -> list[dict[str, Any]]:
         """See `shares_by_answer`."""
@@ -81,8 +88,9 @@ def share_summary(shares: Records, modalities: Sequence[str]) -> dict[str, Any] 
         modalities: names of its columns.
 
     Returns:
-        {"sums_to_one": whether the shares of a sample do, "levels": {level: {modality: {count, mean, low, high}}}} with
-        the 10th and the 90th percentile; None where the fusion has nothing to say.
+        {"sums_to_one": whether the shares of a sample do, "levels": {level: {modality: {count, mean, low, high}}},
+        "parts": the same of what each part of the fusion looked at, over the samples in which it saw anything} with the
+        10th and the 90th percentile; None where the fusion has nothing to say.
     """
     levels = _levels(shares)
     if not levels:
@@ -96,6 +104,15 @@ def share_summary(shares: Records, modalities: Sequence[str]) -> dict[str, Any] 
                 if (rows := _contested(shares, column)).any()
             }
             for level, values in levels.items()
+        },
+        "parts": {
+            name.removeprefix(PART): {
+                modality: _spread(values[rows, column])
+                for column, modality in enumerate(modalities)
+                if (rows := _contested(shares, column) & values.any(1)).any()
+            }
+            for name, values in shares.rows.items()
+            if name.startswith(PART)
         },
     }
 
@@ -233,7 +250,7 @@ def _by_quality(task: Task, records: Records) -> dict[str, np.ndarray]:
 
 
 def _levels(shares: Records) -> dict[str, np.ndarray]:
-    return {name: values for name, values in shares.rows.items() if name != "present"}
+    return {name: values for name, values in shares.rows.items() if name != "present" and not name.startswith(PART)}
 
 
 def _contested(shares: Records, column: int) -> np.ndarray:

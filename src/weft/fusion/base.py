@@ -57,6 +57,13 @@ class Fusion(nn.Module, ABC):
         """
         raise ValueError(self.cannot_stream)
 
+    def compared(self, features: dict[str, Features]) -> dict[str, dict[str, Tensor]]:
+        """{stage: {modality: (B, D)}} features of the modalities by themselves, whose likeness a report measures.
+
+        By default there are no stages: what is fused is no modality's any more.
+        """
+        return {}
+
     def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
         """What a report shows of how the fusion decided, worked out on demand; nothing of it is kept by `forward`.
 
@@ -68,7 +75,7 @@ class Fusion(nn.Module, ABC):
           modality's tokens, in their order (`Features.grid` says which pixel a token is; text has a token per
           word piece). Over the tokens of all modalities a row sums to 1.
         - `share`: (B, M), with them: the sum of each modality's.
-        - `part/<name>`: (B, M), of what a part of the fusion looked at, the share of each modality; a row sums to 1, or is
-          0 where the part saw nothing.
+        - `part/<name>`: (B, M), of what a part of the fusion looked at, the share of each modality; a row sums to 1, or
+          is 0 where the part saw nothing.
         """
         return {}

@@ -130,7 +130,7 @@ class DtlFusion(TokenFusion):
         """See `Fusion.step`."""
         if self.cannot_stream is not None:
             raise ValueError(self.cannot_stream)
-        embedded, masks, places = self.embedded(features)
+        embedded, _, places = self.embedded(features)
         if places.num_steps != 1:
             raise ValueError(f"a step is one frame, and {places.num_steps} were given; give them one after the other")
         joined = self.joined(embedded)
@@ -138,7 +138,7 @@ class DtlFusion(TokenFusion):
         vector, after = self.summary.step(tokens, places, None if memory is None else below(memory, "summary"))
         carried = {f"block/{key}": value for key, value in after_block.items()}
         carried |= {f"summary/{key}": value for key, value in after.items()}
-        return {"fused": self.view(self.split(tokens, embedded), vector, masks, places, features)}, carried
+        return {"fused": self.view(self.split(tokens, embedded), vector, places, features)}, carried
 
     def seen_from(self, tokens: Tensor, vector: Tensor, places: Places, num_frames: int) -> tuple[Tensor, Tensor]:
         """See `TokenFusion.seen_from`: with `causal`, of each frame what is known and what is of its step."""

@@ -136,7 +136,7 @@ class TokenFusion(Fusion):
         if self.block is not None:
             tokens = self.split(self.block(self.joined(tokens), places), tokens)
         attended, class_token = self.attend(tokens, masks, places)
-        return {"fused": self.view(attended, class_token, masks, places, features)}
+        return {"fused": self.view(attended, class_token, places, features)}
 
     def embedded(self, features: dict[str, Features]) -> tuple[dict[str, Tensor], dict[str, Tensor], Places]:
         """The tokens at one width, {modality: (B, N_m, D)}, which are real, (B, N_m) bool, and where all stand."""
@@ -148,11 +148,10 @@ class TokenFusion(Fusion):
         self,
         attended: dict[str, Tensor],
         class_token: Tensor,
-        masks: dict[str, Tensor],
         places: Places,
         features: dict[str, Features],
     ) -> Features:
-        """The view from what `attend` gives, of tokens with these masks and places, that were these features."""
+        """The view from what `attend` gives, of tokens with these places, that were these features."""
         present = torch.stack([features[m].present for m in self.modalities]).any(0)
         fused = {m: self.norm(attended[m]) for m in self.modalities}
         joined = self.joined(fused)
@@ -197,6 +196,17 @@ class TokenFusion(Fusion):
                 self._explain({m: f.select(part) for m, f in features.items()}) for part in rows.split(at_once)
             ]
         return {name: torch.cat([part[name] for part in explained]) for name in explained[0]}
+
+    def compared(self, features: dict[str, Features]) -> dict[str, dict[str, Tensor]]:
+        """See `Fusion.compared`: the means of the modalities' tokens before and after the exchange, if there is one."""
+        if self.block is None or self.block.exchange is None:
+            return {}
+        tokens, masks, places = self.embedded(features)
+        exchanged = self.split(self.block.exchanged(self.joined(tokens), places), tokens)
+        return {
+            stage: {m: Features(one[m], masks[m], features[m].present).pooled for m in self.modalities}
+            for stage, one in (("before the exchange", tokens), ("after the exchange", exchanged))
+        }
 
     def _explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
         tokens, masks, places = self.embedded(features)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from weft.report import numbers
-from weft.report.findings import Agreement, Bin, PartShares, Share
+from weft.report.findings import Agreement, Bin, Likeness, PartShares, Share
 from weft.report.marks import Bar, bar
 from weft.report.numbers import Style
 from weft.report.run import Evaluation, TaskResult
@@ -56,11 +56,29 @@ class ShareTable:
 
 @dataclass(frozen=True)
 class Decided:
-    """What got how much: by the fusion overall and by task, and by the decision rule; None where there is nothing."""
+    """What got how much: by the fusion overall and by task, and by the decision rule; None where there is nothing.
+
+    Attributes:
+        fusion: by level.
+        parts: by task and answer.
+        decision: by task.
+        looked: what each part of the fusion looked at.
+        likeness: how alike the modalities' features are, stage by stage.
+    """
 
     fusion: ShareTable | None
     parts: Mapping[str, ShareTable]
     decision: ShareTable | None
+    looked: ShareTable | None = None
+    likeness: LikenessTable | None = None
+
+
+@dataclass(frozen=True)
+class LikenessTable:
+    """Linear CKA of every two modalities' features: rows of (names, samples, a number per stage)."""
+
+    stages: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
 def decided(evaluation: Evaluation) -> Decided:
@@ -87,6 +105,31 @@ def decided(evaluation: Evaluation) -> Decided:
             if task.shares
         },
         decision=_decision_table(rules) if rules else None,
+        looked=None
+        if fusion is None or not fusion.parts
+        else ShareTable(
+            evaluation.modalities,
+            SHARE,
+            tuple(_level_row(part.replace("_", " "), shares, SHARE, 1.0) for part, shares in fusion.parts.items()),
+        ),
+        likeness=None if fusion is None or not fusion.likeness else _likeness_table(fusion.likeness),
+    )
+
+
+def _likeness_table(likeness: tuple[Likeness, ...]) -> LikenessTable:
+    stages = tuple(dict.fromkeys(one.stage for one in likeness))
+    pairs = {(one.one, one.other): one.count for one in likeness}
+    by_place = {(one.one, one.other, one.stage): one.cka for one in likeness}
+    return LikenessTable(
+        stages,
+        tuple(
+            (
+                f"{one} and {other}",
+                _samples(count),
+                tuple(f"{by_place[one, other, stage]:.3f}" for stage in stages),
+            )
+            for (one, other), count in pairs.items()
+        ),
     )
 
 

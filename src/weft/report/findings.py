@@ -23,15 +23,30 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Likeness:
+    """Linear CKA of the features of two modalities at one stage, over `count` samples."""
+
+    stage: str
+    one: str
+    other: str
+    count: int
+    cka: float
+
+
+@dataclass(frozen=True)
 class FusionShares:
     """What a fusion gave to each modality: {level: {modality: Share}}.
 
     Attributes:
         sums_to_one: whether what a sample's modalities get adds up to one.
+        parts: what each part of the fusion looked at, likewise.
+        likeness: of the features of every two modalities, stage by stage.
     """
 
     levels: Mapping[str, Mapping[str, Share]]
     sums_to_one: bool
+    parts: Mapping[str, Mapping[str, Share]] = field(default_factory=dict)
+    likeness: tuple[Likeness, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,14 +159,25 @@ def fusion_shares(data: Mapping[str, Any] | None) -> FusionShares | None:
     """From evaluation.json; None where the fusion had nothing to say."""
     if not data:
         return None
-    levels = {
+    return FusionShares(
+        _shares(data["levels"]),
+        bool(data["sums_to_one"]),
+        _shares(data.get("parts") or {}),
+        tuple(
+            Likeness(str(one["stage"]), str(one["one"]), str(one["other"]), int(one["count"]), float(one["cka"]))
+            for one in data.get("likeness") or ()
+        ),
+    )
+
+
+def _shares(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Share]]:
+    return {
         str(level): {
             str(m): Share(float(one["mean"]), float(one["low"]), float(one["high"]), int(one["count"]))
             for m, one in shares.items()
         }
-        for level, shares in data["levels"].items()
+        for level, shares in data.items()
     }
-    return FusionShares(levels, bool(data["sums_to_one"]))
 
 
 def part_shares(data: list[Mapping[str, Any]]) -> tuple[PartShares, ...]:
