@@ -28,7 +28,7 @@ MIXTURES = (
     ("vector", "vector"),
 )
 
-_NEEDS: dict[Need, str] = {"vector": "one vector", "tokens": "tokens", "maps": "maps"}
+_NEEDS: dict[Need, str] = {"vector": "one vector", "tokens": "tokens", "frames": "frames", "maps": "maps"}
 
 _BEGIN = "<!-- Written by `python -m weft.schema`; it builds every combination. -->\n"
 _END = "<!-- end -->\n"
@@ -49,8 +49,8 @@ def refusal(fusion: str, kinds: Sequence[str], need: Need) -> str | None:
     if not without:
         return None
     if len(without) == len(views):
-        return "no modality has maps"
-    return "the view of a modality without maps has none: name the other views in the task's `over`"
+        return f"no modality has {need}"
+    return f"the view of a modality without {need} has none: name the other views in the task's `over`"
 
 
 def tasks_by_need() -> dict[Need, list[str]]:

@@ -19,7 +19,7 @@ from torch import Tensor
 Memory = Mapping[str, Tensor]
 
 Layout = Literal["vector", "sequence", "grid", "clip"]
-Need = Literal["vector", "tokens", "maps"]
+Need = Literal["vector", "tokens", "frames", "maps"]
 
 #: What a task answers: one of several classes (probabilities over axis 1), independent labels (probabilities), numbers,
 #: or boxes: (N, 6) rows of x1, y1, x2, y2, score, class, from the highest score to the lowest, filled up with score 0.
@@ -149,6 +149,8 @@ class FeatureSpec:
     def provides(self) -> frozenset[Need]:
         """What a task can ask of these features."""
         needs: set[Need] = {"vector", "tokens"}
+        if self.layout != "vector":
+            needs.add("frames")
         if self.has_maps:
             needs.add("maps")
         return frozenset(needs)

@@ -18,6 +18,8 @@ from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.detection import Detection
 from weft.tasks.edge_map import EdgeMap
 from weft.tasks.edges import Edges
+from weft.tasks.frame_classification import FrameClassification
+from weft.tasks.frame_label import FrameLabel
 from weft.tasks.label_map import LabelMap
 from weft.tasks.location import Location
 from weft.tasks.numbers import Numbers
@@ -221,6 +223,14 @@ CASES = {
         _moving_labels,
         lambda target: _one_hot(target[:, :1, 0].expand(-1, 3, -1, -1)),
         {"J&F_mean": 1, "F_mean/3": 1, "consistency": 1},
+        CLIP_SPEC,
+    ),
+    "frame_classification": Case(
+        "frame_classification",
+        lambda: FrameClassification(_CLIPS, FrameLabel({"classes": ["a", "b", "c"]}), hidden=8),
+        lambda: torch.tensor([[0, 2, -1], [1, 1, -1], [2, 0, 1], [-1, -1, -1]]),
+        lambda target: nn.functional.one_hot(target.clamp(min=0), 3).movedim(-1, 1).float(),
+        {"accuracy": 1, "balanced_accuracy": 1, "F1_macro": 1, "recall/c": 1, "ECE": 0},
         CLIP_SPEC,
     ),
     "classification": Case(

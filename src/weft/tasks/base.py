@@ -57,7 +57,7 @@ class Task(nn.Module, ABC):
             if self.need not in spec.provides:
                 raise ValueError(
                     f"{type(self).__name__} needs {self.need} and view {view!r} is a {spec.layout}, which has none; "
-                    "give it a view of image-like modalities"
+                    f"give it a view of {'clips' if self.need == 'frames' else 'image-like modalities'}"
                 )
         self.heads = nn.ModuleDict({view: self.build_head(spec) for view, spec in views.items()})
 
@@ -124,7 +124,7 @@ class Task(nn.Module, ABC):
             size: (H, W) they were looked at.
             original: (H, W) of the samples themselves. Maps keep the size that they have.
         """
-        return prediction.flip(-1) if flipped and self.field.geometry.kind in ("image", "label") else prediction
+        return prediction.flip(-1) if flipped and self.field.geometry.has_pixels else prediction
 
     def together(self, predictions: list[Tensor]) -> Tensor:
         """(P, ...) one answer of several looks at the same samples, after `undo`: by default their mean.

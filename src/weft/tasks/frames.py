@@ -35,16 +35,22 @@ def by_clip(values: Tensor, real: Tensor) -> Tensor:
 
 
 def frames_in_both(said: Tensor, known: Tensor) -> int:
-    """How many frames both an answer and its target have: each is filled up to the longest clip of its own rows.
+    """How many frames both an answer and its target have. The target is filled up to the longest clip of its batch.
 
     Args:
         said: (P, S, ...), by frame.
         known: (P, T) bool, the frames of the target that have a label.
 
     Raises:
-        ValueError: a frame has a label and no answer: target and clip are not of the same frames.
+        ValueError: a frame has a label and no answer, or there are more answers than frames in the longest clip: what
+            is answered and what is labelled are not the same frames.
     """
     num_said, num_frames = said.shape[1], known.shape[1]
+    if num_said > num_frames:
+        raise ValueError(
+            f"what the task reads has {num_said} tokens in the place of {num_frames} frames; let it read, by `over`, a "
+            "view of the clip alone"
+        )
     if num_frames > num_said and bool(known[:, num_said:].any()):
         raise ValueError(
             f"frame {num_said + 1} of a clip has a label, and what the task reads has {num_said} frames; let it read, "
