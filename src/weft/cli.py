@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ _EXIT_CODES = """\
 Exit codes: 0 done; 1 a mistake in what was asked; 2 usage or configuration;
 3 data fault; 4 numeric fault; 5 resources; 130 or 143 interrupted.
 """
+
+#: Commands that several processes, started by torchrun, do together.
+_TOGETHER = ("train", "evaluate")
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _RUN = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -141,6 +145,7 @@ def train(
       weft train my.yaml train.epochs=5 "data.size=[240, 320]"
       weft train my.yaml --resume auto
       weft train my.yaml --apart             # what a joint network is measured against
+      torchrun --nproc-per-node 4 -m weft train my.yaml      # in four processes; so does evaluate
     """
     from weft.config import load_experiment
 
@@ -152,12 +157,12 @@ def train(
         if resume not in (None, "auto"):
             raise click.UsageError("with --apart there is a run for every task; give --resume auto")
         runs = alone.train_apart(experiment, tasks=tasks, go_on=resume == "auto", progress=not quiet)
-        click.echo("\n".join(map(str, runs.values())))
+        _say("\n".join(map(str, runs.values())))
         return
     if tasks:
         experiment = alone.only(experiment, tasks)
     run = training.train(experiment, resume=resume, progress=not quiet)
-    click.echo(f"{run}\nNext: weft evaluate {run}" if not quiet else str(run))
+    _say(f"{run}\nNext: weft evaluate {run}" if not quiet else str(run))
 
 
 @commands.command(short_help="Train and score every fold of an experiment.")
@@ -232,7 +237,7 @@ def evaluate(
         progress=not quiet,
     )
     if not quiet:
-        click.echo(f"Next: weft report {run}")
+        _say(f"Next: weft report {run}")
 
 
 @commands.command(
@@ -402,6 +407,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments  # anywhere: people add it at the end
     try:
         words = [word for word in arguments if word != "--debug"]
+        _check_launch(words)
         code = commands.main(words, prog_name="weft", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
@@ -416,6 +422,22 @@ def run(arguments: Sequence[str]) -> int:
             raise
         click.echo(words_for_it, err=True)
         return error.exit_code if isinstance(error, WeftError) else 5 if isinstance(error, OSError) else 1
+
+
+def _say(text: str) -> None:
+    """Print what several processes have done together once."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(text)
+
+
+def _check_launch(words: Sequence[str]) -> None:
+    """Refuse to do in several processes what would be done as often."""
+    command = next((word for word in words if word in commands.commands), None)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and command not in (None, *_TOGETHER):
+        raise click.UsageError(
+            f"weft {command} runs in one process, and torchrun has started {os.environ['WORLD_SIZE']}; start it by "
+            f"itself. In several run: {', '.join(_TOGETHER)}"
+        )
 
 
 def main() -> None:

@@ -47,6 +47,14 @@ class Interrupted(WeftError):
         self.exit_code = 128 + signal_number
 
 
+class ElsewhereFault(WeftError):
+    """Another of the processes has ended; the message repeats its words, and the exit code is its own."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message, code="elsewhere")
+        self.exit_code = exit_code
+
+
 class ConfigError(WeftError):
     """A configuration that cannot be used, with all its problems.
 

@@ -49,22 +49,26 @@ def read_entry(folder: Path, slot: Slot) -> Stored | Slot:
 class FeatureStore:
     """A folder with a folder for each modality's recipe; entries are whole or not there.
 
-    One process writes, any may read. Where room is needed, folders of other recipes go, the one used longest ago first.
+    The processes of one run write, any may read. Where room is needed, folders of other recipes go, the one used
+    longest ago first.
 
     Args:
         path: the folder; it is made.
         limit: bytes.
+        writers: processes that write into it, each its share of what is free now.
         home: keeps a folder of this run's own alive.
 
     Attributes:
         used: bytes that are kept.
     """
 
-    def __init__(self, path: Path, *, limit: int, home: MemoryFolder | None = None) -> None:
+    def __init__(self, path: Path, *, limit: int, writers: int = 1, home: MemoryFolder | None = None) -> None:
         self.path, self.limit, self.home = path, limit, home
         path.mkdir(parents=True, exist_ok=True)
         self._sizes = {entry.name: _size(Path(entry.path)) for entry in os.scandir(path) if entry.is_dir()}
         self._mine: set[str] = set()
+        free = max(0, limit - self.used)
+        self._allowed = limit - free * (writers - 1) // writers
 
     @property
     def used(self) -> int:
@@ -105,7 +109,7 @@ class FeatureStore:
         return True
 
     def _make_room(self, size: int) -> bool:
-        while self.used + size > self.limit:
+        while self.used + size > self._allowed:
             others = [self.path / name for name in self._sizes if name not in self._mine]
             if not others:
                 return False

@@ -235,9 +235,13 @@ class _Pool:
         )
 
 
-def auto_workers() -> int:
-    """Processes for this machine: none where the network needs the few cores, else half of them, at most 8."""
-    cores = len(os.sched_getaffinity(0))
+def auto_workers(beside: int = 1) -> int:
+    """Processes for this machine: none where the network needs the few cores, else half of them, at most 8.
+
+    Args:
+        beside: networks that share the machine.
+    """
+    cores = len(os.sched_getaffinity(0)) // beside
     return 0 if cores < 4 else min(8, cores // 2)
 
 

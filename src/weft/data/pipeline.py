@@ -33,6 +33,7 @@ from weft.data.loader import BatchReader, Loader, Request, auto_workers
 from weft.data.manifest import SET, Manifest
 from weft.data.order import TrainingOrder
 from weft.data.rare import Remedies, amounts_of, open_remedies
+from weft.data.shard import WHOLE, Shard
 from weft.data.shares import at_shares
 from weft.data.sources import source_of
 from weft.data.splits import with_validation
@@ -57,6 +58,7 @@ class Data:
         class_counts: {task: {class: what the training split has of it}} where classes were counted.
         config: of the data.
         batch_size: samples in a batch.
+        shard: what this process reads of each training batch, and of the batches of an evaluation.
         dropped: those that are left out from the start.
         notes: what is worth logging.
 
@@ -66,6 +68,7 @@ class Data:
         counts: {split: {"samples": n, "modalities": {name: n}, "targets": {name: n}}}.
         class_counts: {task: {class: samples, pixels or boxes of it in the training split}} where they were counted.
         dropped: every sample that was left out so far, and why.
+        found_bad: {(split, id): those of them that were found while reading}, by this process or told by others.
         notes: what is worth logging.
     """
 
@@ -81,6 +84,7 @@ class Data:
         class_counts: Mapping[str, Mapping[str, int]],
         config: DataConfig,
         batch_size: int,
+        shard: Shard,
         dropped: Iterable[Dropped] = (),
         notes: Iterable[str] = (),
     ) -> None:
@@ -99,8 +103,9 @@ class Data:
         self._loader = loader
         self._config = config
         self._batch_size = batch_size
+        self._shard = shard
         self._order = TrainingOrder(reader, batch_size=batch_size, neighbours=config.neighbours, rates=rates)
-        self._bad: set[tuple[str, str]] = set()
+        self.found_bad: dict[tuple[str, str], Dropped] = {}
 
     def num_steps(self, split: str, *, training: bool) -> int:
         """Batches of a split in an epoch."""
@@ -137,11 +142,28 @@ class Data:
         found = self._load(split, places, epoch=epoch if training else None, multiple=multiple, whole=whole)
         return (batch for batch in found if batch is not None)
 
+    def places(self, split: str, *, multiple: int = 1, whole: Container[int] = ()) -> Iterator[tuple[int, Batch]]:
+        """The batches of a split that this process evaluates, each with its place among all, with nothing random.
+
+        Args:
+            split: train, val, test or another.
+            multiple: height and width are padded up to a multiple of this.
+            whole: places of batches whose inputs are read even where their features are stored.
+
+        Raises:
+            DataFault: a sample cannot be used, or more of them than `max_bad` allows.
+            ResourceFault: a worker process was killed.
+        """
+        places = self._shard.of_places(range(self.num_steps(split, training=False)))
+        found = self._load(split, places, epoch=None, multiple=multiple, whole=whole)
+        return ((place, batch) for place, batch in zip(places, found, strict=True) if batch is not None)
+
     def steps(self, split: str, *, epoch: int, start: int, accumulate: int, multiple: int = 1) -> Iterator[list[Batch]]:
         """The training batches of an epoch as `batches` gives them, in groups for one step each.
 
-        A batch of which drops leave fewer than two samples is missing in its group, which may then be empty: a step
-        has the same samples whether or not training was resumed before it.
+        Of each batch this process has its share of the samples. One that has none, or of which drops leave fewer than
+        two samples, is missing in its group, which may then be empty: a step has the same samples whether or not
+        training was resumed before it.
 
         Args:
             split: train or another.
@@ -155,22 +177,34 @@ class Data:
             ResourceFault: a worker process was killed.
         """
         places = range(start * accumulate, self.num_steps(split, training=True))
-        found = self._load(split, places, epoch=epoch, multiple=multiple)
+        found = self._load(split, places, epoch=epoch, multiple=multiple, share=True)
         while group := list(islice(found, accumulate)):
             yield [batch for batch in group if batch is not None]
 
     def _load(
-        self, split: str, places: range, *, epoch: int | None, multiple: int, whole: Container[int] = ()
+        self,
+        split: str,
+        places: range,
+        *,
+        epoch: int | None,
+        multiple: int,
+        whole: Container[int] = (),
+        share: bool = False,
     ) -> Iterator[Batch | None]:
-        """The batches at some places up to the last; None of which drops leave too few samples."""
+        """The batches at some places, in training up to the last; None of which there are too few samples.
+
+        Of each, all samples, or this process' share.
+        """
         rows, size = self._split_rows(split), self._batch_size
         groups: Iterator[list[Key]] = (
             [Key(int(row)) for row in rows[place * size : (place + 1) * size]] for place in places
         )
         if epoch is not None:
             turns = self._order.batches(rows, split, epoch=epoch, start=places.start)
+            turns = (self._shard.of_batch(batch, size) for batch in turns) if share else turns
             groups = ([Key(int(row), epoch, int(repeat)) for row, repeat in batch] for batch in turns)
-        smallest = 1 if epoch is None else min(2, size, self._order.num_samples(rows, split))
+        least = self._shard.least(size) if share else 2
+        smallest = 1 if epoch is None else min(least, size, self._order.num_samples(rows, split))
         requests = (
             Request(tuple(group), multiple, smallest, stored=place not in whole)
             for place, group in zip(places, groups, strict=True)
@@ -260,17 +294,26 @@ class Data:
             raise DataFault(f"there is no split {split!r}; there are {', '.join(self._rows)}", code="no-split")
         return self._rows[split]
 
+    def take_note(self, found_bad: Iterable[Dropped]) -> None:
+        """Count samples that other processes could not use as if this one had read them.
+
+        Raises:
+            DataFault: they are more than `max_bad` allows.
+        """
+        for dropped in found_bad:
+            self._drop(dropped)
+
     def _drop(self, dropped: Dropped) -> None:
         """Take note of a sample that cannot be used; stop where that is not allowed."""
         where = f"sample {dropped.id} of {dropped.split}, column {dropped.column!r}: {dropped.reason}"
         if self._config.on_bad == "error":
             self._loader.close()
             raise DataFault(f"{where}. To leave such samples out, set data.on_bad to drop", code=dropped.code)
-        if (dropped.split, dropped.id) in self._bad:
+        if (dropped.split, dropped.id) in self.found_bad:
             return
-        self._bad.add((dropped.split, dropped.id))
+        self.found_bad[dropped.split, dropped.id] = dropped
         self.dropped.append(dropped)
-        count = sum(split == dropped.split for split, _ in self._bad)
+        count = sum(split == dropped.split for split, _ in self.found_bad)
         allowed = self._config.max_bad * len(self._rows[dropped.split])
         if count > allowed:
             raise DataFault(
@@ -281,7 +324,11 @@ class Data:
 
 
 def build_data(
-    experiment: Experiment, *, facts: Mapping[str, Any] | None = None, manifest: Manifest | None = None
+    experiment: Experiment,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    manifest: Manifest | None = None,
+    shard: Shard = WHOLE,
 ) -> Data:
     """Open, check and fit the data of an experiment.
 
@@ -289,6 +336,7 @@ def build_data(
         experiment: what to train.
         facts: of an earlier run, `Data.facts`: then nothing is fitted and labels may be missing.
         manifest: other samples than the experiment's own, as for prediction: columns may be missing.
+        shard: what this process reads of it.
 
     Raises:
         ConfigError: a column is not in the data.
@@ -347,7 +395,7 @@ def build_data(
         reader,
         Loader(
             BatchReader(reader, modalities, targets),
-            workers=auto_workers() if config.workers is None else config.workers,
+            workers=auto_workers(shard.beside) if config.workers is None else config.workers,
             pin=experiment.train.device != "cpu" and torch.accelerator.is_available(),
         ),
         facts={
@@ -359,6 +407,7 @@ def build_data(
         class_counts=amounts_of(targets, remedies.counts),
         config=config,
         batch_size=experiment.train.batch_size,
+        shard=shard,
         dropped=dropped,
         notes=[*notes, *said, *dropped_notes(dropped), *field_notes({**modalities, **targets}), *remedies.notes],
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from weft.data.pipeline import Data
+from weft.engine.distributed import together
 from weft.engine.evidence import Shares, agreement, example_ids
 from weft.engine.feature_cache import FeatureCache
 from weft.engine.loading import LoadedRun, load_run
@@ -39,6 +40,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a run on a split and write `evaluation/<split>/` into its folder.
 
+    In each of the processes that torchrun starts: they share the samples, and the first one writes.
+
     Args:
         run: a run folder.
         split: by default test, or val where there is no test split.
@@ -55,31 +58,66 @@ def evaluate(
     Raises:
         WeftError: the run, the split or a modality does not exist.
     """
-    loaded = load_run(run, checkpoint=checkpoint, overrides=overrides, echo=progress)
-    split = split or ("test" if "test" in loaded.data.counts else "val")
-    if split not in loaded.data.counts:
-        raise WeftError(f"there is no split {split!r}; there are {', '.join(loaded.data.counts)}", code="no-split")
-    kept = _kept(loaded.model, without)
+    with together() as gathering:
+        loaded = load_run(run, checkpoint=checkpoint, overrides=overrides, echo=progress, gathering=gathering)
+        split = split or ("test" if "test" in loaded.data.counts else "val")
+        if split not in loaded.data.counts:
+            raise WeftError(f"there is no split {split!r}; there are {', '.join(loaded.data.counts)}", code="no-split")
+        kept = _kept(loaded.model, without)
+        features = FeatureCache(
+            loaded.experiment,
+            loaded.data,
+            loaded.model,
+            precision=loaded.precision,
+            multiple=loaded.multiple,
+            writers=gathering.local_size,
+        )
+        shares = Shares(loaded.model, kept, precision=loaded.precision)
+        scored = score(
+            loaded.model,
+            loaded.data,
+            split,
+            multiple=loaded.multiple,
+            precision=loaded.precision,
+            inference=loaded.experiment.inference,
+            features=features,
+            subsets=[kept] if quick else subsets_of(kept),
+            corruption_limit=0 if quick or without else CORRUPTED_SAMPLES,
+            observe=None if quick else shares.observe,
+            gathering=gathering,
+        )
+        shares.gather(gathering)
+        for found_bad in gathering.all(list(loaded.data.found_bad.values())):
+            loaded.data.take_note(found_bad)
+        return gathering.first(
+            lambda: _write(
+                loaded,
+                scored,
+                shares,
+                kept=kept,
+                without=without,
+                checkpoint=checkpoint,
+                num_pictures=None if quick else num_pictures,
+            )
+        )
+
+
+def _write(
+    loaded: LoadedRun,
+    scored: Scored,
+    shares: Shares,
+    *,
+    kept: Sequence[str],
+    without: Sequence[str],
+    checkpoint: str,
+    num_pictures: int | None,
+) -> dict[str, Any]:
+    """Write what was found into the run folder; no pictures where their number is None."""
+    split = scored.split
     folder = "evaluation/" + split + ("" if not without else "-without-" + "-".join(without))
     target = loaded.run.path / folder
-    features = FeatureCache(
-        loaded.experiment, loaded.data, loaded.model, precision=loaded.precision, multiple=loaded.multiple
-    )
     shutil.rmtree(target, ignore_errors=True)
     (target / "records").mkdir(parents=True)
-    shares = Shares(loaded.model, kept, precision=loaded.precision)
-    scored = score(
-        loaded.model,
-        loaded.data,
-        split,
-        multiple=loaded.multiple,
-        precision=loaded.precision,
-        inference=loaded.experiment.inference,
-        features=features,
-        subsets=[kept] if quick else subsets_of(kept),
-        corruption_limit=0 if quick or without else CORRUPTED_SAMPLES,
-        observe=None if quick else shares.observe,
-    )
     groups = loaded.data.groups(split)
     result: dict[str, Any] = {
         "split": split,
@@ -111,7 +149,7 @@ def evaluate(
     for name, by_subset in scored.records.items():
         for subset, records in by_subset.items():
             write_records(target / "records" / f"{name}__{subset}.npz", records)
-    if not quick:
+    if num_pictures is not None:
         chosen = Chosen(
             num_pictures,
             worst={name: task["worst"][:3] for name, task in result["tasks"].items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from weft.engine import inference as looking
+from weft.engine.distributed import Gathering
 from weft.engine.likeness import Likeness
 from weft.engine.precision import autocast
 from weft.metrics.bootstrap import align
@@ -59,6 +61,12 @@ class Shares:
         }
         rows["present"] = torch.stack([features[0][m].present for m in self._modalities], dim=1)
         self._parts.append(Records(list(batch.ids), {name: values.cpu().numpy() for name, values in rows.items()}))
+
+    def gather(self, gathering: Gathering) -> None:
+        """Take in what all processes have seen, batch by batch in turns, as they were given out."""
+        parts = gathering.all(self._parts)
+        self._parts = [part for turn in zip_longest(*parts) for part in turn if part is not None]
+        self._likeness.gather(gathering)
 
     def records(self) -> Records:
         """Rows by level and part, (n, M) in the order of the modalities, and `present`, (n, M) bool."""

@@ -10,22 +10,29 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from weft.engine.distributed import ALONE, Gathering
 from weft.model import Model, Outputs
 from weft.types import Batch
 
 
-def explain(model: Model, batches: Sequence[Batch], folder: Path, *, step: int, precision: str) -> str:
+def explain(
+    model: Model, batches: Sequence[Batch], folder: Path, *, step: int, precision: str, gathering: Gathering = ALONE
+) -> str:
     """Which tasks and samples made a step fail, in words; the batches are kept for a look.
 
     Args:
         model: the network, with the weights of before the step.
-        batches: of the step.
+        batches: of the step, in this process.
         folder: to keep them in.
         step: its number.
         precision: fp32 or bf16.
+        gathering: the processes.
     """
-    found = culprits(model, batches, precision=precision)
-    path = keep(batches, folder, step=step, found=found)
+    found: dict[str, list[str]] = {}
+    for one in gathering.all(culprits(model, batches, precision=precision)):
+        for task, ids in one.items():
+            found.setdefault(task, []).extend(ids)
+    path = keep(batches, folder, step=step, found=found, gathering=gathering)
     named = "; ".join(f"task {task!r}, samples {', '.join(ids)}" for task, ids in found.items())
     return f"step {step}: a loss or gradient is not finite: {named or 'not found again'}. The batch is kept in {path}."
 
@@ -70,10 +77,16 @@ def _bad_rows(model: Model, outputs: Outputs, batch: Batch, task: str) -> list[s
     return bad
 
 
-def keep(batches: Sequence[Batch], folder: Path, *, step: int, found: dict[str, list[str]]) -> Path:
-    """Write the batches of a failed step and what was found to `folder`; returns the JSON file."""
+def keep(
+    batches: Sequence[Batch], folder: Path, *, step: int, found: dict[str, list[str]], gathering: Gathering = ALONE
+) -> Path:
+    """Write the batches of a failed step and what was found to `folder`; returns the JSON file.
+
+    Of several processes each writes its batches, numbered on from those of the one before.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for index, batch in enumerate(batches):
+    ids = gathering.all([list(batch.ids) for batch in batches])
+    for index, batch in enumerate(batches, sum(map(len, ids[: gathering.rank]))):
         tensors = {
             **{f"inputs.{name}": tensor for name, tensor in batch.inputs.items()},
             **{f"targets.{name}": tensor for name, tensor in batch.targets.items()},
@@ -84,5 +97,8 @@ def keep(batches: Sequence[Batch], folder: Path, *, step: int, found: dict[str, 
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         save_file(tensors, folder / f"step-{step}-{index}.safetensors")
     path = folder / f"step-{step}.json"
-    path.write_text(json.dumps({"step": step, "tasks": found, "ids": [list(batch.ids) for batch in batches]}, indent=1))
+    if gathering.leads:
+        path.write_text(
+            json.dumps({"step": step, "tasks": found, "ids": [one for its in ids for one in its]}, indent=1)
+        )
     return path

@@ -41,19 +41,22 @@ class FeatureCache:
         model: its network, with the weights that stay.
         precision: that it computes in, fp32 or bf16.
         multiple: height and width are padded to a multiple of this.
+        writers: processes that fill the room together.
 
     Attributes:
         notes: what is kept where, and what is not and why.
     """
 
-    def __init__(self, experiment: Experiment, data: Data, model: Model, *, precision: str, multiple: int) -> None:
+    def __init__(
+        self, experiment: Experiment, data: Data, model: Model, *, precision: str, multiple: int, writers: int = 1
+    ) -> None:
         self.notes: list[str] = []
         self._config = experiment.train.features
         self._precision = precision
         self._number = self._left_out = self._damaged = 0
         self._folders: dict[str, FeatureFolder] = {}
         frozen = [name for name, encoder in model.encoders.items() if encoder.extract_frozen]
-        self._store = _open(self._config) if frozen and self._config.where != "none" else None
+        self._store = _open(self._config, writers) if frozen and self._config.where != "none" else None
         if self._store is None:
             return
         for name in frozen:
@@ -115,15 +118,15 @@ class FeatureCache:
         return said
 
 
-def _open(config: FrozenFeatures) -> FeatureStore:
+def _open(config: FrozenFeatures, writers: int) -> FeatureStore:
     limit = int(config.limit * _GIB)
     if config.where == "memory":
         home = MemoryFolder()
-        return FeatureStore(home.path, limit=min(limit, home.room), home=home)
+        return FeatureStore(home.path, limit=min(limit, home.room // writers), home=home)
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "weft" / "features"
     folder = Path(config.folder or cache).expanduser()
     try:
-        return FeatureStore(folder, limit=limit)
+        return FeatureStore(folder, limit=limit, writers=writers)
     except OSError as error:
         raise ResourceFault(
             f"the folder {folder} for the features of frozen encoders cannot be used: {error}; choose another with "

@@ -11,12 +11,17 @@ from typing import Any
 class Signals:
     """A context in which the first signal only sets `received`.
 
+    Args:
+        launched: by something that sends a signal to all processes and again to each, and ends them by itself when they
+            take too long: then further ones change nothing.
+
     Attributes:
         received: the number of the signal that came, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, launched: bool = False) -> None:
         self.received: int | None = None
+        self._launched = launched
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -32,7 +37,8 @@ class Signals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        self._restore()
+        if not self._launched:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

@@ -66,12 +66,12 @@ class Journal:
             row.update({f"decision/{task}/{view}": share for view, share in decision.explain().items()})
         return row
 
-    def write_rows(self, rows: Sequence[Mapping[str, Any]], events: SummaryWriter) -> None:
-        """Add rows to metrics.csv, the event files and the log."""
+    def write_rows(self, rows: Sequence[Mapping[str, Any]], events: SummaryWriter | None) -> None:
+        """Add rows to metrics.csv, the event files (where this process writes them) and the log."""
         for row in rows:
             self.rows.append({key: "" if value != value else value for key, value in row.items()})  # NaN: no figure
             for key, value in row.items():
-                if key not in _PLACE:
+                if key not in _PLACE and events is not None:
                     events.add_scalar(f"{row['split']}/{key}", value, row["step"])
             shown = [f"{key} {value:.4g}" for key, value in row.items() if key.startswith("loss/")]
             for name, task in self.model.tasks.items():
@@ -83,7 +83,9 @@ class Journal:
         if self.data.dropped:
             self.run.write_rows("dropped.csv", [asdict(sample) for sample in self.data.dropped])
 
-    def write_summary(self, position: Position, *, device: torch.device, taken_over: TakenOver | None) -> None:
+    def write_summary(
+        self, position: Position, *, device: torch.device, taken_over: TakenOver | None, num_processes: int
+    ) -> None:
         """Write summary.json: what ran where, how far, how fast, on how much data."""
         config = self.experiment.train
         self.run.write_json(
@@ -97,6 +99,7 @@ class Journal:
                 "torch": torch.__version__,
                 "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
                 "device": describe(device),
+                "processes": num_processes,
                 "precision": position.precision,
                 "seed": config.seed,
                 "parameters": self.parameters,

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weft.engine.distributed import Gathering
+
 
 @dataclass
 class Moments:
@@ -77,9 +79,17 @@ class Likeness:
                 both = present[one] & present[other]
                 if not bool(both.any()):
                     continue
-                moments = Moments.of(features[one][both], features[other][both])
-                place = (stage, one, other)
-                self._moments[place] = self._moments[place] + moments if place in self._moments else moments
+                self._add((stage, one, other), Moments.of(features[one][both], features[other][both]))
+
+    def gather(self, gathering: Gathering) -> None:
+        """Take in what all processes have seen."""
+        found, self._moments = gathering.all(self._moments), {}
+        for of_process in found:
+            for place, moments in of_process.items():
+                self._add(place, moments)
+
+    def _add(self, place: tuple[str, str, str], moments: Moments) -> None:
+        self._moments[place] = self._moments[place] + moments if place in self._moments else moments
 
     def summary(self) -> list[dict[str, Any]]:
         """[{"stage", "one", "other", "count", "cka"}] in order; of fewer than two samples nothing can be said."""

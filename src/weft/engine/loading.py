@@ -13,6 +13,7 @@ from weft.data.pipeline import Data, build_data
 from weft.engine import checkpoint as checkpoints
 from weft.engine.build import build_model, size_multiple
 from weft.engine.device import choose_device
+from weft.engine.distributed import ALONE, Gathering
 from weft.engine.memory import keep_freed_memory
 from weft.engine.run_folder import RunFolder
 from weft.errors import WeftError
@@ -49,6 +50,7 @@ def load_run(
     manifest: Manifest | None = None,
     device: str | None = None,
     echo: bool = False,
+    gathering: Gathering = ALONE,
 ) -> LoadedRun:
     """Load a run.
 
@@ -59,12 +61,13 @@ def load_run(
         manifest: other samples than the experiment's own.
         device: where to put the network; by default as in training.
         echo: print what is logged.
+        gathering: the processes that use it together.
 
     Raises:
         WeftError: no such run or checkpoint, or a damaged one.
     """
     keep_freed_memory()
-    folder = RunFolder(run, echo=echo)
+    folder = RunFolder(run, echo=echo, writes=gathering.leads)
     experiment = folder.experiment(overrides)
     facts = folder.read_json("facts.json")
     if facts is None:
@@ -79,9 +82,9 @@ def load_run(
             code="no-checkpoint",
         )
     stored = checkpoints.load(place)
-    data = build_data(experiment, facts=facts, manifest=manifest)
+    data = build_data(experiment, facts=facts, manifest=manifest, shard=gathering.shard)
     model = build_model(experiment, data, pretrained=False)
     checkpoints.load_weights(model, stored.weights, source=str(place))
-    model.to(choose_device(device or experiment.train.device)).to(memory_format=torch.channels_last)
+    model.to(choose_device(device or experiment.train.device, gathering)).to(memory_format=torch.channels_last)
     model.eval()
     return LoadedRun(folder, experiment, data, model, size_multiple(model), str(stored.state["precision"]))

@@ -55,13 +55,14 @@ class Position:
         self.noted[column] = [total + value, number + 1]
 
 
-def seed_step(seed: int, step: int, device: torch.device) -> None:
+def seed_step(seed: int, step: int, device: torch.device, *, rank: int = 0) -> None:
     """Seed what is random in a step, on the processor and on the device."""
     # torch.manual_seed asks for every kind of device there is, which takes longer than many a layer
     seeded = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
-    seeded(seed_of_step(seed, step))
+    seeded(seed_of_step(seed, step, rank))
 
 
-def seed_of_step(seed: int, step: int) -> int:
-    """The seed of everything random in a step, so that resuming needs no state of a random generator."""
-    return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9) % 2**63  # odd constants spread the bits
+def seed_of_step(seed: int, step: int, rank: int = 0) -> int:
+    """The seed of everything random in a step of a process, so that resuming needs no state of a random generator."""
+    # odd constants spread the bits
+    return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) % 2**63

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from weft.engine.distributed import statistics
 from weft.engine.run_folder import RunFolder, newest_run
+from weft.engine.saving import Setting
 from weft.errors import ConfigError
 from weft.experiment import Experiment
+from weft.model import Model
 
 #: What may change on resume, because it does not change what is computed.
 MAY_CHANGE = (
@@ -46,6 +49,28 @@ def check_same(run: RunFolder, experiment: Experiment) -> list[str]:
     if refused:
         raise ConfigError(refused, source=f"resuming {run.path}")
     return [f"{path}: {before!r} before, {now!r} now" for path, before, now in differences]
+
+
+def check_setting(before: Setting, now: Setting, model: Model, *, source: str) -> list[str]:
+    """What differs from what a run had around it, as lines to show.
+
+    Raises:
+        ConfigError: another number of processes would change more than the last bits.
+    """
+    if before.processes != now.processes and statistics(model):
+        raise ConfigError(
+            [
+                f"the run had {before.processes} processes and {now.processes} are here; the network has BatchNorm, "
+                "which learns from the samples that one process has of a batch: go on with as many as before"
+            ],
+            source=f"resuming {source}",
+        )
+    differences = {"threads": (before.threads, now.threads), "processes": (before.processes, now.processes)}
+    return [
+        f"this run had {had} {what} and has {has} now: it goes on, but not to the last bit as it would have"
+        for what, (had, has) in differences.items()
+        if had != has
+    ]
 
 
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

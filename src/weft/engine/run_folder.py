@@ -24,11 +24,13 @@ class RunFolder:
     Args:
         path: the folder; it must be one that `create` made.
         echo: also print what is logged.
+        writes: of several processes one writes; in the others nothing is written or printed.
     """
 
-    def __init__(self, path: Path | str, *, echo: bool = False) -> None:
+    def __init__(self, path: Path | str, *, echo: bool = False, writes: bool = True) -> None:
         self.path = Path(path)
         self.echo = echo
+        self.writes = writes
         if not (self.path / "experiment.yaml").is_file():
             raise WeftError(
                 f"{self.path} is not a run folder: it has no experiment.yaml; give a folder that `weft train` wrote",
@@ -67,6 +69,8 @@ class RunFolder:
 
     def log(self, message: str) -> None:
         """A line of `log.txt`, and of the terminal."""
+        if not self.writes:
+            return
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%H:%M:%S')} {message}\n")
         if self.echo:
@@ -75,6 +79,8 @@ class RunFolder:
     def write_json(self, name: str, content: Any) -> Path:
         """Write a JSON file whole or not at all; numbers that are not finite become null."""
         path = self.path / name
+        if not self.writes:
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".new")
         temporary.write_text(json.dumps(plain(content), indent=1, ensure_ascii=False), encoding="utf-8")
@@ -91,6 +97,8 @@ class RunFolder:
 
         Texts that a spreadsheet would take for formulas are put behind an apostrophe.
         """
+        if not self.writes:
+            return
         columns = list(dict.fromkeys(column for row in rows for column in row))
         temporary = self.path / (name + ".new")
         with temporary.open("w", newline="", encoding="utf-8") as file:

@@ -15,6 +15,7 @@ import torch
 from weft.data.pipeline import Data
 from weft.engine import inference as looking
 from weft.engine.corruptions import SEVERITIES, corrupt
+from weft.engine.distributed import ALONE, Gathering
 from weft.engine.feature_cache import FeatureCache
 from weft.engine.precision import autocast
 from weft.experiment import Inference
@@ -37,7 +38,7 @@ class Scored:
         split: its name.
         num_samples: how many were seen.
         seconds: how long the answers from all modalities took (reading included, other subsets not), of the batches
-            of which no encoder was spared.
+            of which no encoder was spared; of several processes, in the one that took longest.
         num_timed: how many samples these have.
         records: {task: {subset: Records}}, subsets as `name_of` writes them.
         no_answer: {task: {subset: samples that could not be answered}}.
@@ -99,8 +100,9 @@ def score(
     subsets: Sequence[Subset] | None = None,
     corruption_limit: int = 0,
     observe: Observe | None = None,
+    gathering: Gathering = ALONE,
 ) -> Scored:
-    """Score a split.
+    """Score a split. Of several processes each looks at some of the batches, and all learn what all have found.
 
     Args:
         model: the network; it is put into evaluation mode and back.
@@ -113,19 +115,19 @@ def score(
         subsets: of the modalities, all of them first; by default only all.
         corruption_limit: corrupt the modalities on about so many samples, in batches spread over the split; 0: not at
             all.
-        observe: what else looks at the encoded batches; its time is not counted.
+        observe: what else looks at the encoded batches of this process; its time is not counted.
+        gathering: the processes.
     """
     training = model.training
     model.eval()
     subsets = subsets or [tuple(model.encoders)]
-    scored = Scored(split, full=name_of(subsets[0]))
-    tally = _Tally(model, subsets, precision=precision)
+    tally = _Tally(model, precision=precision)
     spoiled = spread(data.num_steps(split, training=False), data.counts[split]["samples"], corruption_limit)
     averages = inference != Inference()
     whole = range(data.num_steps(split, training=False)) if averages or features is None else spoiled
     device = next(model.parameters()).device
     start = time.perf_counter()
-    for place, batch in enumerate(data.batches(split, multiple=multiple, whole=whole)):
+    for place, batch in data.places(split, multiple=multiple, whole=whole):
         batch = batch.to(device)
         stored = bool(batch.features)
         if features is not None:
@@ -133,25 +135,22 @@ def score(
         seen = looking.encode(
             model, batch, data.modalities, inference=inference, multiple=multiple, precision=precision
         )
+        found = tally.begin(place, batch)
         outputs = tally.answer(batch, seen, subsets[0])
         plain = next((pair for pair in zip(seen, outputs, strict=True) if pair[0].look.batch is batch), None)
         if plain is not None:  # losses are not defined on averages over looks
             tally.add_losses(batch, plain[1])
         if not stored:
-            scored.seconds += time.perf_counter() - start
-            scored.num_timed += len(batch)
+            found.seconds, found.num_timed = time.perf_counter() - start, len(batch)
         for subset in subsets[1:]:
             tally.answer(batch, seen, subset)
         if observe is not None:
             observe(batch, seen)
         if plain is not None and place in spoiled:
             tally.corrupt(batch, data.modalities, *plain)
-            scored.num_corrupted += len(batch)
-        scored.num_samples += len(batch)
         start = time.perf_counter()
-    tally.write(scored)
     model.train(training)
-    return scored
+    return _merged(split, gathering.all(tally.found), tasks=tuple(model.tasks), subsets=subsets)
 
 
 def spread(num_batches: int, num_samples: int, limit: int) -> frozenset[int]:
@@ -160,39 +159,63 @@ def spread(num_batches: int, num_samples: int, limit: int) -> frozenset[int]:
     return frozenset(np.linspace(0, num_batches - 1, number).round().astype(int).tolist())
 
 
+@dataclass
+class _Found:
+    """What one batch told.
+
+    Attributes:
+        place: of the batch among all of the split.
+        num_samples: in it.
+        seconds, num_timed, num_corrupted: as in `Scored`.
+        records: {subset: {task: Records}}.
+        no_answer: {subset: {task: samples}}.
+        losses: {task: (sum, count)}.
+        corrupted: as in `Scored`.
+    """
+
+    place: int
+    num_samples: int
+    seconds: float = 0.0
+    num_timed: int = 0
+    num_corrupted: int = 0
+    records: dict[str, dict[str, Records]] = field(default_factory=dict)
+    no_answer: dict[str, dict[str, int]] = field(default_factory=dict)
+    losses: dict[str, tuple[float, float]] = field(default_factory=dict)
+    corrupted: dict[tuple[str, str, int], dict[str, Records]] = field(default_factory=dict)
+
+
 class _Tally:
-    """What a pass has found so far.
+    """What this process has found so far, batch by batch.
 
     Args:
         model: the network.
-        subsets: of the modalities.
         precision: fp32 or bf16.
     """
 
-    def __init__(self, model: Model, subsets: Sequence[Subset], *, precision: str) -> None:
+    def __init__(self, model: Model, *, precision: str) -> None:
         self.model = model
         self.precision = precision
-        names = [name_of(subset) for subset in subsets]
-        self.records: dict[str, dict[str, list[Records]]] = {task: {name: [] for name in names} for task in model.tasks}
-        self.no_answer = {task: dict.fromkeys(names, 0) for task in model.tasks}
-        self.sums, self.counts = dict.fromkeys(model.tasks, 0.0), dict.fromkeys(model.tasks, 0.0)
-        self.corrupted: dict[tuple[str, str, int], dict[str, list[Records]]] = {}
+        self.found: list[_Found] = []
+
+    def begin(self, place: int, batch: Batch) -> _Found:
+        """What follows is of this batch."""
+        self.found.append(_Found(place, len(batch)))
+        return self.found[-1]
 
     def answer(self, batch: Batch, seen: list[looking.Seen], subset: Subset) -> list[Outputs]:
         """Answer from a subset of the modalities and record it; returns what the heads said of every look."""
         outputs = looking.decode(self.model, seen, precision=self.precision, keep=frozenset(subset))
         answers = looking.combine(self.model, seen, outputs, batch.size)
-        for task, records in _records(self.model, batch, answers).items():
-            self.records[task][name_of(subset)].append(records)
-        for task, prediction in answers.items():
-            self.no_answer[task][name_of(subset)] += len(batch) - int(prediction.answered.sum())
+        self.found[-1].records[name_of(subset)] = _records(self.model, batch, answers)
+        self.found[-1].no_answer[name_of(subset)] = {
+            task: len(batch) - int(prediction.answered.sum()) for task, prediction in answers.items()
+        }
         return outputs
 
     def add_losses(self, batch: Batch, outputs: Outputs) -> None:
         """Add the losses of a batch as it is."""
-        for name, (total, count) in self.model.losses(outputs, batch).items():
-            self.sums[name] += float(total)
-            self.counts[name] += float(count)
+        losses = self.model.losses(outputs, batch)
+        self.found[-1].losses = {name: (float(total), float(count)) for name, (total, count) in losses.items()}
 
     def corrupt(self, batch: Batch, modalities: Mapping[str, Modality], plain: looking.Seen, outputs: Outputs) -> None:
         """Every corruption of every image-like modality, beside none; only the corrupted one is encoded again.
@@ -203,6 +226,7 @@ class _Tally:
             plain: the batch as it is, encoded.
             outputs: what the heads say of it.
         """
+        self.found[-1].num_corrupted = len(batch)
         clean = _records(self.model, batch, looking.combine(self.model, [plain], [outputs], batch.size))
         for modality, field_of in modalities.items():
             if field_of.geometry.kind != "image" or not bool(batch.present[modality].any()):
@@ -215,9 +239,7 @@ class _Tally:
                     )
                     spoiled = replace(batch, inputs={**batch.inputs, modality: inputs})
                     records = _records(self.model, batch, self._answer_spoiled(spoiled, modality, plain))
-                parts = self.corrupted.setdefault((modality, kind, severity), {task: [] for task in self.model.tasks})
-                for task, part in records.items():
-                    parts[task].append(part)
+                self.found[-1].corrupted[modality, kind, severity] = records
 
     def _answer_spoiled(self, spoiled: Batch, modality: str, plain: looking.Seen) -> dict[str, Prediction]:
         with autocast(spoiled.inputs[modality].device, self.precision):
@@ -225,18 +247,38 @@ class _Tally:
         seen = [replace(plain, features=features)]
         return looking.answer(self.model, seen, spoiled.size, precision=self.precision)
 
-    def write(self, scored: Scored) -> None:
-        """Put together what was found."""
-        scored.records = {
-            task: {subset: Records.merge(parts) for subset, parts in by_subset.items()}
-            for task, by_subset in self.records.items()
-        }
-        scored.no_answer = self.no_answer
-        scored.losses = {task: self.sums[task] / self.counts[task] for task in self.sums if self.counts[task]}
-        scored.corrupted = {
-            key: {task: Records.merge(parts) for task, parts in by_task.items()}
-            for key, by_task in self.corrupted.items()
-        }
+
+def _merged(
+    split: str, found: Sequence[Sequence[_Found]], *, tasks: Sequence[str], subsets: Sequence[Subset]
+) -> Scored:
+    """What all processes have found, in the order of the samples: as if one had seen them all."""
+    parts = sorted((one for process in found for one in process), key=lambda one: one.place)
+    names = [name_of(subset) for subset in subsets]
+    sums = {task: [sum(one.losses.get(task, (0.0, 0.0))[i] for one in parts) for i in (0, 1)] for task in tasks}
+    spoiled = dict.fromkeys(key for one in parts for key in one.corrupted)
+    return Scored(
+        split,
+        num_samples=sum(one.num_samples for one in parts),
+        seconds=max(sum(one.seconds for one in process) for process in found),
+        num_timed=sum(one.num_timed for one in parts),
+        records={
+            task: {
+                name: Records.merge([o.records[name][task] for o in parts if task in o.records[name]]) for name in names
+            }
+            for task in tasks
+        },
+        no_answer={task: {name: sum(one.no_answer[name][task] for one in parts) for name in names} for task in tasks},
+        losses={task: total / count for task, (total, count) in sums.items() if count},
+        corrupted={
+            key: {
+                task: Records.merge([one.corrupted[key][task] for one in parts if task in one.corrupted.get(key, ())])
+                for task in tasks
+            }
+            for key in spoiled
+        },
+        num_corrupted=sum(one.num_corrupted for one in parts),
+        full=names[0],
+    )
 
 
 def _records(model: Model, batch: Batch, answers: Mapping[str, Prediction]) -> dict[str, Records]:

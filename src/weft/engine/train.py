@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -14,11 +15,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from weft.balancing.base import Balancing
 from weft.config import load_experiment
-from weft.data.pipeline import build_data
+from weft.data.pipeline import Data, build_data
 from weft.engine import checkpoint as checkpoints
 from weft.engine import failures
 from weft.engine.build import build_model, size_multiple
 from weft.engine.device import choose_device
+from weft.engine.distributed import ALONE, Gathering, check_shares, together
 from weft.engine.feature_cache import FeatureCache
 from weft.engine.interrupt import Signals
 from weft.engine.journal import Journal
@@ -26,9 +28,9 @@ from weft.engine.memory import keep_freed_memory
 from weft.engine.parameters import parameter_groups
 from weft.engine.position import Position, seed_step
 from weft.engine.precision import choose_precision
-from weft.engine.resume import check_same, run_to_resume
+from weft.engine.resume import check_same, check_setting, run_to_resume
 from weft.engine.run_folder import RunFolder
-from weft.engine.saving import averaged, restore, to_go_on, to_use
+from weft.engine.saving import Setting, averaged, restore, to_go_on, to_use
 from weft.engine.schedule import Schedule, warmed_up
 from weft.engine.step import Balance, Taken, losses_again, take_step
 from weft.engine.transfer import take_over
@@ -45,7 +47,7 @@ def train(
     resume: str | Path | None = None,
     progress: bool = True,
 ) -> Path:
-    """Train an experiment.
+    """Train an experiment; in each of the processes that torchrun starts, which do it together.
 
     Args:
         experiment: an `Experiment`, or a YAML file.
@@ -65,15 +67,24 @@ def train(
     """
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment, overrides)
-    earlier = run_to_resume(experiment, resume)
-    if earlier is not None:
-        run = RunFolder(earlier, echo=progress)
-        for line in check_same(run, experiment):
-            run.log(line)
-    else:
-        run = RunFolder.create(experiment, echo=progress)
-    Training(experiment, run).fit()
+    with together() as gathering:
+        run = _open_run(experiment, resume, progress=progress, gathering=gathering)
+        Training(experiment, run, gathering).fit()
     return run.path
+
+
+def _open_run(experiment: Experiment, resume: str | Path | None, *, progress: bool, gathering: Gathering) -> RunFolder:
+    def choose() -> tuple[Path, list[str]]:
+        earlier = run_to_resume(experiment, resume)
+        if earlier is None:
+            return RunFolder.create(experiment, echo=False).path, []
+        return earlier, check_same(RunFolder(earlier), experiment)
+
+    path, lines = gathering.first(choose)
+    run = RunFolder(path, echo=progress, writes=gathering.leads)
+    for line in lines:
+        run.log(line)
+    return run
 
 
 class Training:
@@ -82,24 +93,27 @@ class Training:
     Args:
         experiment: what to train.
         run: its folder; where it has a checkpoint, training goes on from there.
+        gathering: the processes that train together.
     """
 
-    def __init__(self, experiment: Experiment, run: RunFolder) -> None:
+    def __init__(self, experiment: Experiment, run: RunFolder, gathering: Gathering = ALONE) -> None:
         keep_freed_memory()
-        self.experiment, self.config, self.run = experiment, experiment.train, run
-        self.device = choose_device(self.config.device)
-        self.data = build_data(experiment, facts=run.read_json("facts.json"))
-        run.write_json("facts.json", self.data.facts)
+        self.experiment, self.config, self.run, self.gathering = experiment, experiment.train, run, gathering
+        self.device = choose_device(self.config.device, gathering)
+        self.data = self._open_data()
         self._log(self.data.notes)
 
-        place = checkpoints.find(run.checkpoints / "last")
+        place = gathering.first(lambda: checkpoints.find(run.checkpoints / "last"))
         torch.manual_seed(self.config.seed)
-        self.model = build_model(experiment, self.data, pretrained=place is None)
+        self.model = build_model(experiment, self.data, pretrained=place is None and gathering.leads)
         self._log(f"{name}: {note}" for name, encoder in self.model.encoders.items() for note in encoder.notes)
         self.taken_over = None
         if place is None and self.config.start_from is not None:
             self.taken_over = take_over(self.model, Path(self.config.start_from))
             self._log(self.taken_over.lines())
+        gathering.share_weights(self.model)
+        self.model.train()
+        check_shares(self.model, self.config.batch_size, gathering)
         self.model.to(self.device).to(memory_format=torch.channels_last)  # faster for convolutions on every device
         self.multiple = size_multiple(self.model)
         groups = parameter_groups(self.model, lr_factors=self.config.lr_factors, layer_decay=self.config.layer_decay)
@@ -116,7 +130,12 @@ class Training:
         )
         self.position = self._begin() if place is None else self._resume(place)
         self.features = FeatureCache(
-            experiment, self.data, self.model, precision=self.position.precision, multiple=self.multiple
+            experiment,
+            self.data,
+            self.model,
+            precision=self.position.precision,
+            multiple=self.multiple,
+            writers=gathering.local_size,
         )
         self._log(self.features.notes)
         self.journal = Journal(run, experiment, self.data, self.model, num_rows=self.position.num_rows)
@@ -129,15 +148,16 @@ class Training:
         position, config = self.position, self.config
         self.journal.describe()
         self._write_summary()
-        with Signals() as signals, SummaryWriter(str(self.run.path)) as events:
+        with Signals(launched=self.gathering.size > 1) as signals, self._events() as events:
             while position.epoch < config.epochs and not position.stopped_early:
                 self._train_epoch(signals)
                 self._end_epoch()
-                rows = [self.journal.row_of_epoch(position)]
+                rows: list[dict[str, Any]] = [self.journal.row_of_epoch(position)]
                 evaluated = self._evaluate() if self._evaluates_now() else None
                 if evaluated is not None:
                     rows.append(evaluated.row)
                 position.epoch, position.step_in_epoch = position.epoch + 1, 0
+                self._gather_drops()
                 self.journal.write_rows(rows, events)
                 self._log(self.features.remarks())
                 position.num_rows = len(self.journal.rows)
@@ -148,7 +168,7 @@ class Training:
                 if config.checkpoint_every is not None and position.epoch % config.checkpoint_every == 0:
                     self._save(f"epoch-{position.epoch:04d}")
                 self._write_summary()
-                self._leave_if_asked(signals)
+                self._leave_if_asked(signals, saved=True)
         self._write_summary()
 
     # --- one epoch -----------------------------------------------------------------------------------------------
@@ -164,9 +184,12 @@ class Training:
         )
         self.model.train()
         start, shown = time.perf_counter(), time.perf_counter()
-        for batches in groups:
-            if batches:
+        for batches in _until_asked(groups, signals):
+            self._leave_if_asked(signals)
+            found = self.gathering.add({"batches": len(batches), "samples": sum(map(len, batches))})
+            if found["batches"]:
                 self._take(batches)
+                position.num_samples += int(found["samples"])
             position.step_in_epoch += 1  # also where drops left nothing to learn from: resuming counts requests
             now = time.perf_counter()
             position.seconds, start = position.seconds + now - start, now
@@ -175,9 +198,7 @@ class Training:
                 self.run.log(f"  epoch {position.epoch + 1}: step {position.step_in_epoch}/{self.steps_per_epoch}")
             if config.save_every is not None and position.step % config.save_every == 0:
                 self._save("last")
-            if signals.received is not None:
-                self._save("last")
-                self._leave_if_asked(signals)
+            self._leave_if_asked(signals)
 
     def _take(self, batches: Sequence[Batch]) -> None:
         try:
@@ -188,7 +209,7 @@ class Training:
     def _step(self, batches: Sequence[Batch]) -> None:
         """One step of the optimiser, and what training takes note of."""
         position, config = self.position, self.config
-        seed_step(config.seed, position.step, self.device)  # dropout and jitter are functions of the step
+        self._seed()  # dropout and jitter are functions of the step
         self._set_learning_rates()
         taken = take_step(
             self.model,
@@ -197,6 +218,7 @@ class Training:
             balance=self._balance(),
             precision=position.precision,
             clip=config.clip,
+            gathering=self.gathering,
         )
         if taken.finite:
             self._learn(taken, batches)
@@ -206,7 +228,9 @@ class Training:
             self._not_finite(batches)
         self.optimizer.zero_grad(set_to_none=True)
         position.step += 1
-        position.num_samples += sum(len(batch) for batch in batches)
+
+    def _seed(self) -> None:
+        seed_step(self.config.seed, self.position.step, self.device, rank=self.gathering.rank)
 
     def _balance(self) -> Balance:
         factors = {name: task.weight for name, task in self.experiment.tasks.items()}
@@ -216,7 +240,7 @@ class Training:
 
     def _learn(self, taken: Taken, batches: Sequence[Batch]) -> None:
         """What is noted of a step, and what the balancing rule learns from it."""
-        position, config = self.position, self.config
+        position = self.position
         for task, total in taken.totals.items():
             position.loss_sums[task] = position.loss_sums.get(task, 0.0) + total
             position.loss_counts[task] = position.loss_counts.get(task, 0.0) + taken.counts[task]
@@ -227,8 +251,8 @@ class Training:
             position.note(f"conflict/{one}/{other}", float(cosine < 0))
         after: dict[str, float] = {}
         if self.balancing.looks_again and taken.counts:
-            seed_step(config.seed, position.step, self.device)  # the same dropout as before
-            after = losses_again(self.model, batches, precision=position.precision)
+            self._seed()  # the same dropout as before
+            after = losses_again(self.model, batches, precision=position.precision, gathering=self.gathering)
         position.balancing = self.balancing.update(taken.seen, position.balancing, after=after)
 
     def _end_epoch(self) -> None:
@@ -238,13 +262,21 @@ class Training:
 
     def _not_finite(self, batches: Sequence[Batch]) -> None:
         position, folder = self.position, self.run.path / "failures"
-        message = failures.explain(self.model, batches, folder, step=position.step, precision=position.precision)
+        message = failures.explain(
+            self.model,
+            batches,
+            folder,
+            step=position.step,
+            precision=position.precision,
+            gathering=self.gathering,
+        )
         if self.config.on_nonfinite == "stop":
-            raise NumericFault(
+            error = NumericFault(
                 f"{message} The last checkpoint stands. Look at these samples, lower the learning rate, clip the "
                 "gradient (train.clip) or leave such steps out (train.on_nonfinite: skip)",
                 code="not-finite",
             )
+            raise self.gathering.ending(error)
         position.num_skipped += 1
         self.run.log(f"{message} This step is left out ({position.num_skipped} so far)")
 
@@ -272,7 +304,14 @@ class Training:
             multiple=self.multiple,
             features=self.features,
             best=self.config.best,
+            gathering=self.gathering,
         )
+
+    def _gather_drops(self) -> None:
+        """Of the samples that cannot be used each process has found some."""
+        if self.experiment.data.on_bad == "drop":
+            for found_bad in self.gathering.all(list(self.data.found_bad.values())):
+                self.data.take_note(found_bad)
 
     def _keep_best(self, evaluated: Validated) -> None:
         position = self.position
@@ -287,48 +326,87 @@ class Training:
 
     # --- parts of the set-up -------------------------------------------------------------------------------------
 
+    def _open_data(self) -> Data:
+        """The data: fitted in the first process, and opened in the others with what was found."""
+        opened: list[Data] = []
+
+        def fit() -> dict[str, Any]:
+            facts = self.run.read_json("facts.json")
+            opened.append(build_data(self.experiment, facts=facts, shard=self.gathering.shard))
+            self.run.write_json("facts.json", opened[0].facts)
+            return opened[0].facts
+
+        facts = self.gathering.first(fit)
+        return opened[0] if opened else build_data(self.experiment, facts=facts, shard=self.gathering.shard)
+
     def _begin(self) -> Position:
-        batches = partial(self.data.batches, "train", training=True, multiple=self.multiple)
-        precision, notes = choose_precision(self.config.precision, self.model, batches, self.device)
+        def batches() -> Iterator[Batch]:
+            groups = self.data.steps("train", epoch=0, start=0, accumulate=1, multiple=self.multiple)
+            return (batch for group in groups for batch in group)
+
+        precision, notes = self.gathering.first(
+            lambda: choose_precision(self.config.precision, self.model, batches, self.device)
+        )
         self._log(notes)
         return Position(precision=precision)
 
     def _resume(self, place: Path) -> Position:
         checkpoint = checkpoints.load(place)
-        position, threads = restore(checkpoint, self.model, self.average, self.optimizer, source=str(place))
-        if threads != torch.get_num_threads():
-            self.run.log(
-                f"this run had {threads} threads and has {torch.get_num_threads()} now: it goes on, "
-                "but not to the last bit as it would have"
-            )
+        position, before = restore(checkpoint, self.model, self.average, self.optimizer, source=str(place))
+        now = Setting(torch.get_num_threads(), self.gathering.size)
+        self._log(check_setting(before, now, self.model, source=str(place)))
         self.run.log(f"resumed at epoch {position.epoch + 1}, step {position.step_in_epoch}")
         return position
 
     def _save(self, name: str) -> None:
-        if name == "best":
-            checkpoint = to_use(self.model, self.average, self.position)
-        else:
-            checkpoint = to_go_on(self.model, self.average, self.optimizer, self.position)
-        checkpoints.save(checkpoint, self.run.checkpoints / name)
+        def write() -> None:
+            if name == "best":
+                checkpoint = to_use(self.model, self.average, self.position)
+            else:
+                setting = Setting(torch.get_num_threads(), self.gathering.size)
+                checkpoint = to_go_on(self.model, self.average, self.optimizer, self.position, setting=setting)
+            checkpoints.save(checkpoint, self.run.checkpoints / name)
+
+        self.gathering.first(write)
+
+    def _events(self) -> AbstractContextManager[SummaryWriter | None]:
+        return SummaryWriter(str(self.run.path)) if self.run.writes else nullcontext()
 
     def _log(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.run.log(line)
 
     def _write_summary(self) -> None:
-        self.journal.write_summary(self.position, device=self.device, taken_over=self.taken_over)
+        self.journal.write_summary(
+            self.position, device=self.device, taken_over=self.taken_over, num_processes=self.gathering.size
+        )
 
-    def _leave_if_asked(self, signals: Signals) -> None:
-        if signals.received is not None:
-            raise Interrupted(
-                f"stopped by a signal; saved. Go on with `weft train … --resume {self.run.path}`",
-                signal_number=signals.received,
-            )
+    def _leave_if_asked(self, signals: Signals, *, saved: bool = False) -> None:
+        """Save and leave where a signal came, to whichever process."""
+        received = self.gathering.largest(signals.received or 0)
+        if not received:
+            return
+        if not saved:
+            self._save("last")
+        error = Interrupted(
+            f"stopped by a signal; saved. Go on with `weft train … --resume {self.run.path}`", signal_number=received
+        )
+        raise self.gathering.ending(error)
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps of the optimiser in an epoch."""
         return math.ceil(self.data.num_steps("train", training=True) / self.config.accumulate)
+
+
+def _until_asked(groups: Iterable[list[Batch]], signals: Signals) -> Iterator[list[Batch]]:
+    """The groups; a last one of nothing where a signal ended what reads them together with this process."""
+    try:
+        yield from groups
+    except ResourceFault:
+        if signals.received is None:
+            raise
+        yield []
 
 
 def _out_of_memory(config: TrainConfig) -> ResourceFault:

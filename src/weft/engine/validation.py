@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from weft.data.pipeline import Data
+from weft.engine.distributed import Gathering
 from weft.engine.feature_cache import FeatureCache
 from weft.engine.position import Position
-from weft.engine.score import Figures, score
+from weft.engine.score import Figures, Scored, score
 from weft.experiment import Inference
 from weft.model import Model
 
@@ -25,7 +26,14 @@ class Validated:
 
 
 def validate(
-    model: Model, data: Data, position: Position, *, multiple: int, features: FeatureCache, best: str | None
+    model: Model,
+    data: Data,
+    position: Position,
+    *,
+    multiple: int,
+    features: FeatureCache,
+    best: str | None,
+    gathering: Gathering,
 ) -> Validated:
     """Score the validation part, and let the tasks tune by it what they do not learn.
 
@@ -36,6 +44,7 @@ def validate(
         multiple: height and width are padded to a multiple of this.
         features: of frozen encoders.
         best: the figure to choose by, `task/figure`; None: the mean of the tasks' main figures.
+        gathering: the processes; the first one takes the figures, for all.
     """
     start = time.perf_counter()
     scored = score(
@@ -46,9 +55,14 @@ def validate(
         precision=position.precision,
         inference=Inference(),
         features=features,
+        gathering=gathering,
     )
     for name, task in model.tasks.items():
         task.tune(scored.records[name][scored.full])
+    return gathering.first(lambda: _figures(model, scored, position, start=start, best=best))
+
+
+def _figures(model: Model, scored: Scored, position: Position, *, start: float, best: str | None) -> Validated:
     figures = {name: scored.figures(name, model.tasks[name]) for name in model.tasks}
     row: dict[str, Any] = {"epoch": position.epoch + 1, "step": position.step, "split": "val"}
     row["seconds"] = round(time.perf_counter() - start, 3)
