@@ -256,7 +256,7 @@ class TrainConfig:
 
     Args:
         epochs: passes over the training split.
-        batch_size: samples a step reads at once.
+        batch_size: samples a step reads at once, whatever the number of processes that share them.
         accumulate: batches whose gradients make one step.
         optimizer: the optimiser.
         schedule: how the learning rate goes on over the steps.
