@@ -19,7 +19,7 @@ from weft.report import Comparison, write_comparison
 from weft.report.bootstrap import Drawn, Scored, paired_differences
 from weft.report.compare import differing_settings
 from weft.report.pairs import task_rows
-from weft.report.run import read_evaluation, read_run
+from weft.report.reading import read_evaluation, read_run
 from weft.types import Records
 
 

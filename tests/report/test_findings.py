@@ -18,7 +18,7 @@ from weft.report import write_report
 from weft.report.evidence import agreement_table, calibration, decided
 from weft.report.findings import Agreement, AgreementRow, Bin
 from weft.report.pictures import MAX_LETTERS, MAX_LINES, MAX_WORDS, cut, gallery
-from weft.report.run import read_evaluation
+from weft.report.reading import read_evaluation
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import yaml
 
 from tests.report.fake_run import make_run
 from weft.report.overview import overview
-from weft.report.run import read_run
+from weft.report.reading import read_run
 
 
 def boxes(folder: Path, **changes: Any) -> dict[str, tuple[str, str]]:

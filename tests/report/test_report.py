@@ -18,7 +18,7 @@ from tests.report.fake_run import CLASSES, EVIL, TASKS, make_run
 from weft.errors import WeftError
 from weft.report import write_report
 from weft.report.pictures import gallery
-from weft.report.run import read_evaluation, read_run
+from weft.report.reading import read_evaluation, read_run
 
 VOID = {"meta", "img", "br", "hr", "input", "link", "wbr", "path", "circle", "line", "rect"}
 

@@ -12,7 +12,8 @@ from tests.report.fake_run import MAIN, TASKS, make_run
 from tests.report.test_report import parsed, text_of
 from weft.report import write_comparison
 from weft.report.bootstrap import Scored
-from weft.report.run import Evaluation, read_evaluation, read_run
+from weft.report.reading import read_evaluation, read_run
+from weft.report.run import Evaluation
 from weft.report.together import Together, sentences, together
 from weft.report.training import training
 

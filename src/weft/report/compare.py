@@ -18,8 +18,9 @@ from weft.report.overview import words
 from weft.report.page import created
 from weft.report.pairs import Row, TaskRows, task_rows
 from weft.report.rare import rare_classes
+from weft.report.reading import read_run
 from weft.report.render import render, write_whole
-from weft.report.run import Evaluation, Run, read_run
+from weft.report.run import Evaluation, Run
 from weft.report.standings import MAX_TOLD, sentences, standings_of
 from weft.report.svg import Series, line_chart
 from weft.report.tables import Cell, text_table, write_csv

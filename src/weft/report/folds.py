@@ -15,7 +15,8 @@ from weft.metrics.bootstrap import align
 from weft.metrics.paired import FoldTest, McNemar, combined, corrected_resampled_t, mcnemar
 from weft.report import numbers
 from weft.report.numbers import Interval
-from weft.report.run import Evaluation, read_run
+from weft.report.reading import read_run
+from weft.report.run import Evaluation
 from weft.report.tables import Cell, write_csv
 from weft.types import Records
 

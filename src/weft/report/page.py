@@ -16,9 +16,10 @@ from weft.report.evidence import agreement_table, calibration, decided
 from weft.report.marks import Scale
 from weft.report.overview import evaluation_facts, overview
 from weft.report.pictures import gallery
+from weft.report.reading import read_run
 from weft.report.render import render, write_whole
 from weft.report.results import task_tables
-from weft.report.run import Evaluation, Run, read_run
+from weft.report.run import Evaluation, Run
 from weft.report.training import training
 from weft.report.verdict import verdict
 from weft.report.worth import MAX_SUBSETS, TaskWorth, corruption, subset_rows, task_worth
