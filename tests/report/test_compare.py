@@ -17,9 +17,9 @@ from tests.report.test_report import parsed, text_of
 from weft.errors import WeftError
 from weft.report import Comparison, write_comparison
 from weft.report.bootstrap import Drawn, Scored, paired_differences
-from weft.report.compare import differing_settings
 from weft.report.pairs import task_rows
 from weft.report.reading import read_evaluation, read_run
+from weft.report.settings import differing_settings
 from weft.types import Records
 
 

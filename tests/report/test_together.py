@@ -12,10 +12,10 @@ from tests.report.fake_run import MAIN, TASKS, make_run
 from tests.report.test_report import parsed, text_of
 from weft.report import write_comparison
 from weft.report.bootstrap import Scored
-from weft.report.reading import read_evaluation, read_run
+from weft.report.rare import RareClasses
+from weft.report.reading import read_evaluation
 from weft.report.run import Evaluation
 from weft.report.together import Together, sentences, together
-from weft.report.training import training
 
 
 def load(_: Path) -> Mapping[str, Scored]:
@@ -117,16 +117,34 @@ def test_the_page_the_terminal_and_a_table_tell_it(runs: dict[str, Path], tmp_pa
     )
 
 
-def test_the_report_draws_how_far_gradients_point_apart(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", num_samples=4, evaluated=False)
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row["cosine/rooms/scene"] = "-0.25" if row["split"] == "train" else ""
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    curve = training(read_run(folder)).curves[-1]
-    assert curve.title == "Gradients of the tasks: cosine, below 0 they conflict"
-    assert [name for name, _, _ in curve.legend] == ["rooms and scene"]
+def test_every_class_has_its_change_and_the_rare_ones_their_mean(runs: dict[str, Path]) -> None:
+    scored = dict.fromkeys("ABD", TASKS)
+    rare = {"rooms": RareClasses(("lamp", "bathtub"), "by hand")}
+    (joint,) = together(evaluated(runs, "ABD"), scored, rare=rare)
+    changes = joint.gains["rooms"].classes
+    assert changes is not None
+    one, other = (
+        TASKS["rooms"].figures(evaluated(runs, letter)[letter].records("rooms", "image+depth")) for letter in "AB"
+    )
+    expected = {name: one[name] - other[name] for name in one if name.startswith("IoU/")}
+    found = {row.figure: row.changes["joined"] for row in changes.rows}
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].difference.value == pytest.approx(value, nan_ok=True)
+    wall = found["IoU/wall"].difference.interval
+    assert wall.low < wall.value < wall.high
+    ranked = sorted((value, name) for name, value in expected.items() if value == value)
+    assert [row.figure for row in changes.losing] == [name for _, name in ranked[:6]]  # worse by far: all lose
+    assert changes.gaining == ()
+    assert [row.item for row in changes.rare] == ["rarest third, mean", "lamp", "bathtub"]
+    mean, lamp, bathtub = (row.changes["joined"].difference.value for row in changes.rare)
+    assert mean == pytest.approx((lamp + bathtub) / 2)
+
+
+def test_where_less_is_better_a_class_gains_by_what_it_loses(runs: dict[str, Path]) -> None:
+    (joint,) = found(runs, "ABD")
+    changes = joint.gains["corners"].classes
+    assert changes is not None
+    assert {row.item for row in changes.gaining} == {"nearest corner", "vanishing point"}
+    assert all(row.changes["joined"].difference.value < 0 < row.changes["joined"].gain for row in changes.gaining)
+    assert changes.rare == ()  # nothing is known of how frequent points are

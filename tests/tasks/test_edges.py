@@ -132,7 +132,8 @@ def test_the_curve_marks_the_thresholds_that_its_figures_are_of() -> None:
     (curves,) = task.curves(records)
     assert curves.lines == {"all samples": [(25, 100)] * 10 + [(75, 75)] * 10}  # from the highest threshold
     # one threshold for both: F 0.75 at the last of the low ones; each at its own: 6 of 6 right, of 8 true ones
-    assert curves.points == {"ODS at 0.30": (75, 75), "F at 0.51": (25, 100), "OIS": (75, 100)}
+    assert curves.points == {"ODS": (75, 75), "F": (25, 100), "OIS": (75, 100)}
+    assert curves.about.startswith("all samples at 0.30 (ODS), at 0.51")
     figures = task.figures(records)
     assert (figures["ODS"], figures["OIS"]) == pytest.approx((0.75, 2 * 0.75 / 1.75))
     nothing = Records(["a"], {name: np.zeros_like(values[:1]) for name, values in records.rows.items()})

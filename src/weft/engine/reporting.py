@@ -24,7 +24,7 @@ def write_report(run: Path | str) -> Path:
     """
     run = Path(run)
     evaluated = any((run / "evaluation").glob("*/evaluation.json"))
-    return page.write_report(run, tasks=tasks_of(run) if evaluated else page.NO_TASKS)
+    return page.write_report(run, tasks=tasks_of(run) if evaluated else page.NO_TASKS, load_tasks=tasks_of)
 
 
 def compare(runs: Sequence[Path | str], *, out: Path | str | None = None) -> Comparison:

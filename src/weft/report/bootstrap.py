@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,10 @@ class Scored(Protocol):
 
     def figures(self, records: Records) -> dict[str, float]:
         """The figures over all samples of the records."""
+
+
+#: Gives the tasks of a run by name.
+LoadTasks = Callable[[Path], Mapping[str, Scored]]
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,15 @@ class Drawn:
         for row, index in enumerate(draws(labels, num_resamples, seed=seed)):
             resamples[row] = list(task.figures(records.take(index)).values())
         return cls(tuple(found), np.array(list(found.values())), resamples, len(records))
+
+    @classmethod
+    def mean_of(cls, drawn: Sequence[Drawn]) -> Drawn:
+        """The mean of several that were drawn from the same samples, of the figures that all have."""
+        both = tuple(name for name in drawn[0].figures if all(name in one.figures for one in drawn))
+        places = [[one.figures.index(name) for name in both] for one in drawn]
+        values = np.mean([one.values[place] for one, place in zip(drawn, places, strict=True)], axis=0)
+        resamples = np.mean([one.resamples[:, place] for one, place in zip(drawn, places, strict=True)], axis=0)
+        return cls(both, values, resamples, drawn[0].count)
 
     def with_mean(self, name: str, parts: Sequence[str]) -> Drawn:
         """The same with one figure more: the mean of some others, of those that the samples can tell."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from weft.errors import WeftError
 from weft.report import numbers
 from weft.report import together as joining
-from weft.report.bootstrap import Scored
+from weft.report.bootstrap import LoadTasks
 from weft.report.folds import HEADINGS, TaskTests, told
 from weft.report.overview import words
 from weft.report.page import created
@@ -21,15 +21,12 @@ from weft.report.rare import rare_classes
 from weft.report.reading import read_run
 from weft.report.render import render, write_whole
 from weft.report.run import Evaluation, Run
+from weft.report.settings import differing_settings
 from weft.report.standings import MAX_TOLD, sentences, standings_of
 from weft.report.svg import Series, line_chart
 from weft.report.tables import Cell, text_table, write_csv
 from weft.report.together import Together, together
 from weft.report.training import figure_columns, values
-
-LoadTasks = Callable[[Path], Mapping[str, Scored]]
-#: Stands for a setting that a run does not have.
-ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def write_comparison(
     rare = {name: rare_classes(name, read, evaluations) for name in names}
     tasks = [task_rows(name, evaluations, scored, rare=rare[name].names) for name in names]
     settings = differing_settings(read)
-    joint = together(evaluations, scored)
+    joint = together(evaluations, scored, rare=rare)
     tested = told(tests, next(iter(evaluations.values())))
     page = write_whole(
         out,
@@ -127,27 +124,6 @@ def _common(runs: Mapping[str, Run]) -> dict[str, Evaluation]:
     lacking = [str(run.folder) for run in runs.values() if not run.evaluations]
     fix = f"run `weft evaluate {lacking[0]}`" if lacking else "run `weft evaluate RUN --split test` on each"
     raise WeftError(f"there is no split that all {len(runs)} runs have scored; {fix}", code="nothing-in-common")
-
-
-def differing_settings(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
-    """{setting: {letter: value}} of the settings that are not the same in all runs.
-
-    A whole part that some run does not have is one setting.
-    """
-    return dict(_differing({letter: run.experiment for letter, run in runs.items()}, ""))
-
-
-def _differing(settings: Mapping[str, object], path: str) -> Iterator[tuple[str, dict[str, str]]]:
-    found = list(settings.values())
-    if all(value == found[0] for value in found):
-        return
-    parts = {letter: value for letter, value in settings.items() if isinstance(value, Mapping)}
-    if len(parts) < len(settings):
-        yield path, {letter: "–" if value is ABSENT else words(value) for letter, value in settings.items()}
-        return
-    for key in dict.fromkeys(key for part in parts.values() for key in part):
-        inner = {letter: part.get(key, ABSENT) for letter, part in parts.items()}
-        yield from _differing(inner, f"{path}.{key}" if path else str(key))
 
 
 def _costs(runs: Mapping[str, Run], evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, str]]:

@@ -228,6 +228,8 @@ def curves(data: Sequence[Mapping[str, Any]]) -> tuple[Curves, ...]:
             x_label=str(one["x_label"]),
             y_label=str(one["y_label"]),
             lines={str(n): [(float(x), float(y)) for x, y in points] for n, points in one["lines"].items() if points},
+            points={str(n): (float(x), float(y)) for n, (x, y) in (one.get("points") or {}).items()},
+            about=str(one.get("about") or ""),
         )
         for one in data
     )

@@ -100,6 +100,8 @@ _NUMBERS = {
     "count_error": ("count error", "objects", False, "How far the number of boxes is from the number of objects."),
     "abs_rel": ("absolute relative error", "", False, "Mean of the absolute error ÷ the truth."),
     "ECE": ("calibration error", "%", False, "Expected calibration error: mean gap of said probability and truth."),
+    "ODS": ("ODS", "", True, "F at the one threshold that is best for all samples: optimal data-set scale."),
+    "OIS": ("OIS", "", True, "F with each sample at the threshold that is best for it: optimal image scale."),
     "loss": ("loss", "", False, "The mean loss that training lowers."),
 }
 #: The figure per class that a figure over all classes is made of, where the names do not tell.

@@ -10,22 +10,30 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from weft.report.bootstrap import Scored
+from weft.errors import WeftError
+from weft.report import together as joining
+from weft.report.apart import Apart, Remark, runs_apart
+from weft.report.bootstrap import LoadTasks, Scored
+from weft.report.conflict import struggle
 from weft.report.curves import drawn_curves
 from weft.report.evidence import agreement_table, calibration, decided
 from weft.report.marks import Scale
 from weft.report.overview import evaluation_facts, overview
 from weft.report.pictures import gallery
+from weft.report.rare import rare_classes
 from weft.report.reading import read_run
 from weft.report.render import render, write_whole
 from weft.report.results import task_tables
 from weft.report.run import Evaluation, Run
+from weft.report.together import Together
 from weft.report.training import training
 from weft.report.verdict import verdict
 from weft.report.worth import MAX_SUBSETS, TaskWorth, corruption, subset_rows, task_worth
 
 #: So many dropped samples are listed by name; the rest is in dropped.csv.
 MAX_DROPPED = 50
+#: Stands for the run whose report is written.
+_THIS = ""
 NO_TASKS: Mapping[str, Scored] = MappingProxyType({})
 
 
@@ -41,7 +49,12 @@ class Dropped:
     failures: tuple[str, ...]
 
 
-def write_report(run: Path, *, tasks: Mapping[str, Scored] = NO_TASKS) -> Path:
+def no_tasks(_: Path) -> Mapping[str, Scored]:
+    """The tasks of a run that cannot be loaded."""
+    return NO_TASKS
+
+
+def write_report(run: Path, *, tasks: Mapping[str, Scored] = NO_TASKS, load_tasks: LoadTasks = no_tasks) -> Path:
     """Write `report.html` into a run folder and return its path.
 
     What has not been done yet (no evaluation, no training) is named in the page with the command to run.
@@ -50,36 +63,45 @@ def write_report(run: Path, *, tasks: Mapping[str, Scored] = NO_TASKS) -> Path:
         run: the run folder.
         tasks: the run's tasks by name; with them the differences between subsets get paired intervals, without them
             they are plain differences.
+        load_tasks: gives the tasks of the runs of single tasks beside this one, to set it against them.
 
     Raises:
         WeftError: it is not a run folder, or one of its files is broken.
     """
     content = read_run(run)
-    return write_whole(run / "report.html", render("report.html", _values(content, tasks)))
+    return write_whole(run / "report.html", render("report.html", _values(content, tasks, load_tasks)))
 
 
-def _values(run: Run, tasks: Mapping[str, Scored]) -> dict[str, object]:
+def _values(run: Run, tasks: Mapping[str, Scored], load_tasks: LoadTasks) -> dict[str, object]:
     evaluation = next(iter(run.evaluations.values()), None)
     values: dict[str, object] = {
         "run": run,
         "created": created(run),
         "overview": overview(run),
         "training": training(run),
+        "struggle": struggle(run) if len(run.tasks) > 1 else None,
         "dropped": _dropped(run),
         "evaluation": evaluation,
         "command": str(run.summary.get("command") or "weft train experiment.yaml"),
     }
-    return values | _scored(run, evaluation, tasks) if evaluation else values
+    return values | _scored(run, evaluation, tasks, load_tasks) if evaluation else values
 
 
-def _scored(run: Run, evaluation: Evaluation, tasks: Mapping[str, Scored]) -> dict[str, object]:
+def _scored(run: Run, evaluation: Evaluation, tasks: Mapping[str, Scored], load_tasks: LoadTasks) -> dict[str, object]:
     """What there is to show of the first evaluation, and how the others came out."""
     worths = [task_worth(evaluation, task, tasks) for task in evaluation.tasks.values()]
     subsets = subset_rows(evaluation)
     noted = overview(run).notes
+    apart = runs_apart(run, evaluation) if len(run.tasks) > 1 else Apart()
+    joint = _joint(run, evaluation, tasks, apart, load_tasks)
+    joined = joining.sentences([joint], {joint.letter: "this network"}) if joint and joint.delta.known else []
     return {
         "facts": evaluation_facts(evaluation),
-        "sentences": verdict(evaluation, worths),
+        "sentences": [*verdict(evaluation, worths), *joined],
+        "joint": joint,
+        "remarks": apart.remarks,
+        "gain": joining.amount,
+        "gain_span": joining.span,
         "worths": worths,
         "cards": [(worth, _card_scale(worth)) for worth in worths],
         "subsets": subsets,
@@ -94,6 +116,27 @@ def _scored(run: Run, evaluation: Evaluation, tasks: Mapping[str, Scored]) -> di
         "gallery": gallery(evaluation),
         "other_splits": list(run.evaluations.values())[1:],
     }
+
+
+def _joint(
+    run: Run, evaluation: Evaluation, tasks: Mapping[str, Scored], apart: Apart, load_tasks: LoadTasks
+) -> Together | None:
+    """The run against those of its tasks alone; None where there is nothing to set it against."""
+    evaluations, scored = {_THIS: evaluation}, {_THIS: tasks}
+    for task, runs in apart.runs.items():
+        for alone in runs:
+            try:
+                loaded = load_tasks(alone.folder)
+            except WeftError as error:
+                apart.remarks.append(Remark(f"{alone.folder} cannot be loaded, and is left out: {error}"))
+                continue
+            if task in loaded and task in tasks:
+                letter = str(alone.folder)
+                evaluations[letter], scored[letter] = alone.evaluations[evaluation.folder.name], loaded
+    if len(evaluations) == 1:
+        return None
+    rare = {task: rare_classes(task, {_THIS: run}, {_THIS: evaluation}) for task in evaluation.tasks}
+    return joining.one_together(_THIS, evaluations, scored, rare=rare)
 
 
 def _card_scale(worth: TaskWorth) -> Scale:

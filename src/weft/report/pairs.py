@@ -163,13 +163,13 @@ def task_rows(
         means = {letter: draws.interval((letter, keys[letter]), mean) for letter in having}
         complete = {letter: {**found, mean: means[letter]} for letter, found in complete.items()}
     rows = _rows(task, "all it has", complete, differences)
-    found = _with_bars([row for figure in (mean, *parts) for row in rows if row.figure == figure])
+    found = with_bars([row for figure in (mean, *parts) for row in rows if row.figure == figure])
     rows = [row for row in rows if row.figure != mean]
     return TaskRows(
         name=name,
         main=task.main_style,
         figures=tuple(row for row in rows if not row.item),
-        classes=_with_bars([row for row in rows if base and row.figure.startswith(base + "/")]),
+        classes=with_bars([row for row in rows if base and row.figure.startswith(base + "/")]),
         rare=found,
         subsets=tuple(_subsets(draws, task, first)),
         count={letter: next(iter(found.values())).count for letter, found in differences.items() if found},
@@ -277,7 +277,8 @@ def _rows(
     ]
 
 
-def _with_bars(rows: Sequence[Row]) -> tuple[Row, ...]:
+def with_bars(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The same rows with their changes drawn over one scale."""
     sizes = [abs(c.gain) for row in rows for c in row.changes.values() if c.known]
     largest = max(sizes, default=0.0)
     return tuple(

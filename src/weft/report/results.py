@@ -39,11 +39,10 @@ class ItemCell:
 
 @dataclass(frozen=True)
 class ItemRow:
-    """One class or point; `share` is its part of the truth, "" where that is not known."""
+    """One class or point; `amounts` are (text, number to sort by): how much there is of it, how much is answered."""
 
     name: str
-    share: str
-    share_sort: float
+    amounts: tuple[tuple[str, float], ...]
     cells: Mapping[str, ItemCell]
 
 
@@ -62,13 +61,14 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class TaskTables:
-    """The tables of one task with all modalities given."""
+    """The tables of one task with all modalities given; `amounts` are the heads of those of `items`."""
 
     task: TaskResult
     count: str
     no_answer: int
     figures: tuple[FigureRow, ...]
     item_styles: Mapping[str, Style]
+    amounts: tuple[str, ...]
     items: tuple[ItemRow, ...]
     confusion: Markup
     num_classes: int
@@ -84,6 +84,7 @@ def task_tables(evaluation: Evaluation, task: TaskResult) -> TaskTables:
     items = {name: interval for name, interval in figures.items() if "/" in name}
     classes = task.classes or tuple(str(index) for index in range(len(task.confusion)))
     has_confusion = len(task.confusion) > 0 and len(classes) == len(task.confusion)
+    heads, amounts = _amounts(task, classes if has_confusion else ())
     label = f"Confusion of {task.name}: rows are the truth, columns the prediction"
     return TaskTables(
         task=task,
@@ -91,7 +92,8 @@ def task_tables(evaluation: Evaluation, task: TaskResult) -> TaskTables:
         no_answer=subset.no_answer if subset else 0,
         figures=tuple(_figure_row(task, name, value) for name, value in figures.items() if "/" not in name),
         item_styles={base: task.style(base) for base in dict.fromkeys(map(numbers.base_of, items))},
-        items=_item_rows(task, items, _truth_shares(task, classes) if has_confusion else {}),
+        amounts=heads,
+        items=_item_rows(task, items, amounts, blank=(("", -1.0),) * len(heads)),
         confusion=heatmap.heat_map(task.confusion, classes, label=label) if has_confusion else Markup(""),
         num_classes=len(classes),
         num_shown=min(len(classes), heatmap.MAX_CLASSES),
@@ -106,12 +108,33 @@ def _figure_row(task: TaskResult, name: str, interval: Interval) -> FigureRow:
     return FigureRow(name, style, value, numbers.span(interval, style), name == task.main_figure)
 
 
-def _truth_shares(task: TaskResult, classes: tuple[str, ...]) -> dict[str, float]:
+def _amounts(
+    task: TaskResult, classes: tuple[str, ...]
+) -> tuple[tuple[str, ...], dict[str, tuple[tuple[str, float], ...]]]:
+    """Heads, and by class how much there is and how much is answered: numbers where a task counts, shares where it
+    confuses classes.
+    """
+    if task.counts:
+        rows = {name: tuple((numbers.count(n), float(n)) for n in pair) for name, pair in task.counts.items()}
+        return ("There", "Answered"), rows
+    if not classes:
+        return (), {}
     total = float(np.sum(task.confusion)) or 1.0  # an empty confusion has no shares
-    return {name: float(row) / total for name, row in zip(classes, task.confusion.sum(1), strict=True)}
+    shares = zip(task.confusion.sum(1) / total, task.confusion.sum(0) / total, strict=True)
+    both = {
+        name: tuple((_percent(float(share)), float(share)) for share in pair)
+        for name, pair in zip(classes, shares, strict=True)
+    }
+    return ("Share of truth, %", "Share of answers, %"), both
 
 
-def _item_rows(task: TaskResult, items: Mapping[str, Interval], shares: Mapping[str, float]) -> tuple[ItemRow, ...]:
+def _item_rows(
+    task: TaskResult,
+    items: Mapping[str, Interval],
+    amounts: Mapping[str, tuple[tuple[str, float], ...]],
+    *,
+    blank: tuple[tuple[str, float], ...],
+) -> tuple[ItemRow, ...]:
     by_name: dict[str, dict[str, Interval]] = {}
     for figure, interval in items.items():
         base, name = figure.split("/", 1)
@@ -123,8 +146,7 @@ def _item_rows(task: TaskResult, items: Mapping[str, Interval], shares: Mapping[
     return tuple(
         ItemRow(
             name,
-            _percent(shares[name]) if name in shares else "",
-            shares.get(name, -1.0),
+            amounts.get(name, blank),
             {base: _item_cell(interval, task.style(base), largest[base]) for base, interval in row.items()},
         )
         for name, row in by_name.items()

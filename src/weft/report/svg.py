@@ -20,6 +20,11 @@ LOG_RATIO = 40
 MAX_DOTS = 40
 
 
+#: Where the names of marked places stand in turn, so that those of places near each other can be read: on which side,
+#: and how far to the right and down.
+_SIDES = (("start", 7, -6), ("end", -8, 16), ("start", 9, 8))
+
+
 @dataclass(frozen=True)
 class Series:
     """One line. `points` are (x, y), NaN breaks the line; `colour` is an index into the page's colours."""
@@ -47,6 +52,17 @@ class Mark:
     label: str
 
 
+@dataclass(frozen=True)
+class Spot:
+    """A place to be looked at, with its name written beside it where `label` is not empty."""
+
+    name: str
+    x: float
+    y: float
+    colour: int
+    label: str = ""
+
+
 def line_chart(
     series: Sequence[Series],
     *,
@@ -55,7 +71,9 @@ def line_chart(
     y_label: str,
     guides: Sequence[Guide] = (),
     marks: Sequence[Mark] = (),
+    spots: Sequence[Spot] = (),
     y_text: Callable[[float], str] = plain,
+    x_range: Sequence[float] = (),
     y_range: Sequence[float] = (),
     logarithmic: bool = False,
     size: tuple[int, int] = LARGE,
@@ -68,8 +86,9 @@ def line_chart(
         x_label, y_label: what is on the axes, with units.
         guides: horizontal lines.
         marks: vertical lines.
+        spots: places on the chart.
         y_text: a value as it is written in the titles.
-        y_range: values that the y axis must reach, so that charts side by side share theirs.
+        x_range, y_range: values that the axes must reach, so that charts side by side share theirs.
         logarithmic: draw y on a logarithmic axis where all of it is positive and it spans a large ratio.
         size: width and height of the drawing; it is scaled to its place, and letters with it.
     """
@@ -80,7 +99,7 @@ def line_chart(
     use_log = logarithmic and min(heights) > 0 and max(heights) / min(heights) > LOG_RATIO
     frame = _Frame(*size)
     y_axis = _Axis.over(heights, start=frame.bottom, end=TOP, logarithmic=use_log)
-    x_axis = _Axis.exactly([x for x, _ in points], start=LEFT, end=frame.right)
+    x_axis = _Axis.exactly([*(x for x, _ in points), *x_range], start=LEFT, end=frame.right)
     parts = [
         f'<svg class="chart" viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{escape(label)}">',
         *_grid(x_axis, y_axis, frame),
@@ -100,6 +119,9 @@ def line_chart(
             )
     for line in series:
         parts += _line(line, x_axis, y_axis, x_label, y_text)
+    for number, spot in enumerate(spots):
+        text = f"{spot.name}: {x_label} {plain(spot.x)}, {y_label} {y_text(spot.y)}"
+        parts += _spot(spot, x_axis.place(spot.x), y_axis.place(spot.y), text, side=_SIDES[number % len(_SIDES)])
     return Markup("".join([*parts, "</svg>"]))
 
 
@@ -152,12 +174,14 @@ class _Axis:
 
     @classmethod
     def exactly(cls, values: Sequence[float], *, start: float, end: float) -> _Axis:
-        """From the least value to the largest, with whole ticks inside."""
+        """From the least value to the largest, with ticks inside; whole ones where all values are whole."""
         low, high = min(values), max(values)
         if high == low:
             return cls(low - 1, high + 1, start, end, (low,), 1, False)
-        step = max(1.0, nice_step((high - low) / 6))
-        ticks = tuple(step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1))
+        step = nice_step((high - low) / 6)
+        if all(float(value).is_integer() for value in values):
+            step = max(1.0, step)
+        ticks = tuple(step * i for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1))
         return cls(low, high, start, end, ticks, step, False)
 
     def place(self, value: float) -> float:
@@ -206,6 +230,17 @@ def _mark(mark: Mark, x_axis: _Axis, frame: _Frame) -> list[str]:
     return [
         f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 10}" y2="{frame.bottom}"/>',
         f'<text class="tick" x="{x + shift:.1f}" y="{TOP - 5}" text-anchor="{anchor}">{escape(mark.label)}</text>',
+    ]
+
+
+def _spot(spot: Spot, x: float, y: float, text: str, *, side: tuple[str, int, int]) -> list[str]:
+    anchor, right, down = side
+    label = (
+        f'<text class="tick" x="{x + right:.1f}" y="{y + down:.1f}" text-anchor="{anchor}">{escape(spot.label)}</text>'
+    )
+    return [
+        f'<g class="spot c{spot.colour % NUM_COLOURS}"><title>{escape(text)}</title>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>{label if spot.label else ""}</g>'
     ]
 
 

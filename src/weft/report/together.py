@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from weft.metrics.bootstrap import LEVEL, align, percentiles
 from weft.report import numbers
 from weft.report.bootstrap import Drawn, Scored
+from weft.report.class_changes import ClassChanges, class_changes
 from weft.report.marks import Scale, Whisker
 from weft.report.numbers import Interval, Style
+from weft.report.rare import RareClasses
 from weft.report.run import Evaluation
 from weft.report.tables import Cell, write_csv
 from weft.types import Records
 
 #: How relative gains are written.
 GAIN = Style("%", True, "relative gain")
+NO_RARE = RareClasses((), "")
+NO_CLASSES: Mapping[str, RareClasses] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Gain:
         alone: the figure of the single-task network, or the mean over several.
         joined: that of the joint one, on the samples that all of them have.
         relative: (joined - alone) / alone, turned so that plus is better.
+        num_alone: networks of the task alone.
+        classes: what became of each, None where the task has none.
         whisker: the drawing of `relative` beside the others of the table.
     """
 
@@ -39,6 +46,8 @@ class Gain:
     alone: float
     joined: float
     relative: Interval
+    num_alone: int
+    classes: ClassChanges | None
     whisker: Whisker | None = None
 
     @property
@@ -72,7 +81,12 @@ class Together:
     zero: float = 0.0
 
 
-def together(evaluations: Mapping[str, Evaluation], scored: Mapping[str, Mapping[str, Scored]]) -> tuple[Together, ...]:
+def together(
+    evaluations: Mapping[str, Evaluation],
+    scored: Mapping[str, Mapping[str, Scored]],
+    *,
+    rare: Mapping[str, RareClasses] = NO_CLASSES,
+) -> tuple[Together, ...]:
     """Every run of several tasks of which two at least have also been trained alone; empty where there is none.
 
     Δm = 1/T Σ (-1)^l (M - B) / B over the T tasks, with M the main figure of the joint network, B that of the task
@@ -82,17 +96,27 @@ def together(evaluations: Mapping[str, Evaluation], scored: Mapping[str, Mapping
     Args:
         evaluations: of each run, by letter.
         scored: {letter: the run's tasks}.
+        rare: {task: its rare classes}.
 
     Reference: Maninis et al., CVPR 2019, arXiv:1904.08918, eq. 4; Vandenhende et al., TPAMI 2021, arXiv:2004.13379.
     """
-    alone: dict[str, list[str]] = {}
-    for letter, evaluation in evaluations.items():
-        if len(evaluation.tasks) == 1:
-            alone.setdefault(next(iter(evaluation.tasks)), []).append(letter)
+    alone = _single(evaluations)
     # two at least: one run of one task beside one of several is a comparison of something else
     joint = [letter for letter, one in evaluations.items() if sum(task in alone for task in one.tasks) > 1]
-    found = [_against(letter, alone, evaluations, scored) for letter in joint]
+    found = [_against(letter, alone, evaluations, scored, rare) for letter in joint]
     return _drawn(found)
+
+
+def one_together(
+    letter: str,
+    evaluations: Mapping[str, Evaluation],
+    scored: Mapping[str, Mapping[str, Scored]],
+    *,
+    rare: Mapping[str, RareClasses] = NO_CLASSES,
+) -> Together:
+    """The same of one run of several tasks, by whichever of these are also there alone; see `together`."""
+    (found,) = _drawn([_against(letter, _single(evaluations), evaluations, scored, rare)])
+    return found
 
 
 def sentences(joint: Sequence[Together], names: Mapping[str, str]) -> list[str]:
@@ -125,17 +149,27 @@ def span(relative: Interval) -> str:
     return numbers.signed_span(relative, GAIN)
 
 
+def _single(evaluations: Mapping[str, Evaluation]) -> dict[str, list[str]]:
+    """{task: letters of the runs of it alone}."""
+    alone: dict[str, list[str]] = {}
+    for letter, evaluation in evaluations.items():
+        if len(evaluation.tasks) == 1:
+            alone.setdefault(next(iter(evaluation.tasks)), []).append(letter)
+    return alone
+
+
 def _against(
     letter: str,
     alone: Mapping[str, Sequence[str]],
     evaluations: Mapping[str, Evaluation],
     scored: Mapping[str, Mapping[str, Scored]],
+    rare: Mapping[str, RareClasses],
 ) -> Together:
     tasks = evaluations[letter].tasks
     gains: dict[str, Gain] = {}
     drawn: list[np.ndarray] = []
     for task in [task for task in tasks if task in alone]:
-        gain, resamples = _gain(task, letter, alone[task], evaluations, scored)
+        gain, resamples = _gain(task, [letter, *alone[task]], evaluations, scored, rare.get(task, NO_RARE))
         gains[task] = gain
         drawn.append(resamples)
     lacking = tuple(task for task in tasks if task not in alone)
@@ -148,29 +182,27 @@ def _against(
 
 def _gain(
     task: str,
-    letter: str,
-    alone: Sequence[str],
+    letters: Sequence[str],
     evaluations: Mapping[str, Evaluation],
     scored: Mapping[str, Mapping[str, Scored]],
+    rare: RareClasses,
 ) -> tuple[Gain, np.ndarray]:
-    """A task's gain, and its relative gain in every resample."""
-    letters = [letter, *alone]
+    """A task's gain, and its relative gain in every resample; of the joint run and those alone, by letter."""
     records = _common([evaluations[one].records(task, evaluations[one].full) for one in letters])
-    result = evaluations[letter].tasks[task]
-    groups = evaluations[letter].groups
-    figures, resamples = [], []
-    for one, kept in zip(letters, records, strict=True):
-        drawn = Drawn.of(scored[one][task], kept, groups=groups)
-        column = drawn.figures.index(result.main_figure)
-        figures.append(drawn.values[column])
-        resamples.append(drawn.resamples[:, column])
+    result, groups = evaluations[letters[0]].tasks[task], evaluations[letters[0]].groups
+    joined, *several = [
+        Drawn.of(scored[one][task], kept, groups=groups) for one, kept in zip(letters, records, strict=True)
+    ]
+    alone = Drawn.mean_of(several)
+    places = [drawn.figures.index(result.main_figure) for drawn in (joined, alone)]
+    ours, base = (float(drawn.values[place]) for drawn, place in zip((joined, alone), places, strict=True))
     sign = 1 if result.main_style.higher_is_better else -1
-    joined, base = float(figures[0]), float(np.mean(figures[1:]))
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = sign * (resamples[0] / np.mean(resamples[1:], axis=0) - 1)
+        relative = sign * (joined.resamples[:, places[0]] / alone.resamples[:, places[1]] - 1)
     relative[~np.isfinite(relative)] = math.nan
-    value = sign * (joined / base - 1) if base else math.nan
-    return Gain(result.main_style, base, joined, _interval(value, relative)), relative
+    value = sign * (ours / base - 1) if base else math.nan
+    changes = class_changes(result, alone, joined, rare)
+    return Gain(result.main_style, base, ours, _interval(value, relative), len(several), changes), relative
 
 
 def _common(records: Sequence[Records]) -> list[Records]:
@@ -189,16 +221,11 @@ def _drawn(found: Sequence[Together]) -> tuple[Together, ...]:
     everything = [gain.relative for one in found for gain in one.gains.values()] + [one.delta for one in found]
     scale = Scale.over(everything, zero=True)
     return tuple(
-        Together(
-            one.letter,
-            {
-                task: Gain(gain.style, gain.alone, gain.joined, gain.relative, scale.whisker(gain.relative))
-                for task, gain in one.gains.items()
-            },
-            one.delta,
-            one.lacking,
-            scale.whisker(one.delta),
-            scale.place(0),
+        replace(
+            one,
+            gains={task: replace(gain, whisker=scale.whisker(gain.relative)) for task, gain in one.gains.items()},
+            whisker=scale.whisker(one.delta),
+            zero=scale.place(0),
         )
         for one in found
     )

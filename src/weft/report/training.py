@@ -1,4 +1,4 @@
-"""The curves of a training: losses, figures, learning rate, task weights."""
+"""The curves of a training: losses, figures, learning rate."""
 
 from __future__ import annotations
 
@@ -41,8 +41,6 @@ def training(run: Run) -> Training:
     curves += [_figure(run, column, marks) for column in figure_columns(run)]
     if "lr" in columns:
         curves.append(_learning_rate(run, marks))
-    curves += _weights(run, [column for column in columns if column.startswith("weight/")], marks)
-    curves += _conflict(run, [column for column in columns if column.startswith("cosine/")], marks)
     return Training(tuple(curve for curve in curves if curve.chart), _best(run))
 
 
@@ -122,33 +120,6 @@ def _learning_rate(run: Run, marks: Sequence[Mark]) -> Curve:
 
 def _rate(value: float) -> str:
     return f"{value:.2g}".replace("-", numbers.MINUS)
-
-
-def _weights(run: Run, columns: Sequence[str], marks: Sequence[Mark]) -> list[Curve]:
-    """The weights of the tasks in one chart, where they are not constant."""
-    lines = {column.split("/", 1)[1]: values(run, column, "train") for column in columns}
-    if all(len({value for _, value in points}) <= 1 for points in lines.values()):
-        return []
-    series = [Series(task, points, index) for index, (task, points) in enumerate(lines.items())]
-    chart = line_chart(
-        series, label="Weights of the tasks by epoch", x_label="epoch", y_label="weight", marks=marks, logarithmic=True
-    )
-    return [_curve("Task weights", series, chart)]
-
-
-def _conflict(run: Run, columns: Sequence[str], marks: Sequence[Mark]) -> list[Curve]:
-    """How far the gradients of the tasks point apart, a line for each two of them."""
-    series = [
-        Series(" and ".join(column.split("/")[1:]), points, index)
-        for index, column in enumerate(columns)
-        if (points := values(run, column, "train"))
-    ]
-    if not series:
-        return []
-    chart = line_chart(
-        series, label="Cosine between the tasks' gradients by epoch", x_label="epoch", y_label="cosine", marks=marks
-    )
-    return [_curve("Gradients of the tasks: cosine, below 0 they conflict", series, chart)]
 
 
 def _best_of(run: Run) -> Mapping[str, object]:

@@ -46,7 +46,8 @@ def _precision_recall(
         recall, precision = (100 * values for values in precision_recall(became, int(number)))
         if not (number and len(recall)):
             continue
-        kept = np.unique(np.linspace(0, len(recall) - 1, min(len(recall), _POINTS)).astype(int))
+        reached = np.searchsorted(recall, np.linspace(recall[0], recall[-1], _POINTS))  # where each recall is first
+        kept = np.unique([*reached, len(recall) - 1])
         lines[name] = list(zip(recall[kept].tolist(), precision[kept].tolist(), strict=True))
         shown = became[scores >= least]
         said, right = np.count_nonzero(shown != LEFT_OUT), np.count_nonzero(shown == RIGHT)
@@ -58,7 +59,7 @@ def _precision_recall(
         "precision, %",
         lines,
         points,
-        f"boxes with a score of at least {least:.2f}, those that are shown and counted",
+        f"boxes with a score of at least {least:.2f}, which are shown and counted",
     )
 
 

@@ -157,16 +157,18 @@ class Edges(DenseTask):
         if not whole.actual:
             return ()
         recall, precision = 100 * whole.recall, 100 * whole.precision
-        thresholds = {"ODS": _best(whole), "F": self._place}
+        places = {"ODS": _best(whole), "F": self._place}
         points = {
-            f"{name} at {THRESHOLDS[place]:.2f}": (float(recall[place]), float(precision[place]))
-            for name, place in thresholds.items()
+            name: (float(recall[place]), float(precision[place]))
+            for name, place in places.items()
             if whole.answered[place]
         }
         if own.answered:
             points["OIS"] = (100 * float(own.recall), 100 * float(own.precision))
         line = [(float(recall[p]), float(precision[p])) for p in reversed(range(len(THRESHOLDS))) if whole.answered[p]]
-        return (Curves("precision against recall", "recall, %", "precision, %", {"all samples": line}, points),)
+        at = {name: f"{THRESHOLDS[place]:.2f}" for name, place in places.items()}
+        about = f"all samples at {at['ODS']} (ODS), at {at['F']} as chosen before (F), each at its own threshold (OIS)"
+        return (Curves("precision against recall", "recall, %", "precision, %", {"all samples": line}, points, about),)
 
     def badness(self, records: Records) -> np.ndarray:
         """(n,) 1 − F of each sample at its best threshold."""
