@@ -15,6 +15,9 @@ Finding = tuple[tuple[str, ...], str]
 
 Values = Mapping[str, Any]
 
+#: What modalities give whose encoders can give maps.
+_RASTERS = ("raster", "video")
+
 
 def cross_check(values: Values, schema: Schema) -> Iterator[Finding]:
     """Everything that is wrong between options.
@@ -48,15 +51,26 @@ def _check_name(values: Values) -> Iterator[Finding]:
 
 
 def _check_shares(modalities: Values) -> Iterator[Finding]:
-    shares = {name: one["encoder"]["share"] for name, one in modalities.items() if _shares(one.get("encoder"))}
-    for name, other in shares.items():
-        path = ("modalities", name, "encoder", "share")
-        own = [one for one in modalities if one not in shares]
-        there = f"those with an encoder of their own are {', '.join(own)}" if own else "none has an encoder of its own"
+    borrowed = {(name, *path): other for name, one in modalities.items() for path, other in _borrowed(one)}
+    borrowers = {name for name, *_ in borrowed}
+    own = [one for one in modalities if one not in borrowers]
+    there = f"those with an encoder of their own are {', '.join(own)}" if own else "none has an encoder of its own"
+    for (name, *option), other in borrowed.items():
+        path = ("modalities", name, "encoder", *option)
         if other not in modalities:
             yield path, f"there is no modality {other!r}; {there}"
-        elif other in shares:
+        elif other in borrowers:
             yield path, f"{other!r} has no encoder of its own, it shares one; {there}"
+
+
+def _borrowed(modality: Values) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(where in its `encoder`, the modality whose encoder stands there)."""
+    encoder = modality.get("encoder")
+    if _shares(encoder):
+        yield ("share",), encoder["share"]  # type: ignore[index]  # a mapping, then
+    for option, value in encoder.options.items() if isinstance(encoder, Part) else ():
+        if _shares(value):
+            yield (option, "share"), value["share"]
 
 
 def _check_kinds(modalities: Values, schema: Schema) -> Iterator[Finding]:
@@ -66,8 +80,9 @@ def _check_kinds(modalities: Values, schema: Schema) -> Iterator[Finding]:
         kind = part_schema(schema, "modality", one["type"]).get("x-input") if "type" in one else None
         if not isinstance(encoder, Part) or kind is None:
             continue
-        reads = part_schema(schema, "encoder", encoder.type).get("x-reads", kind)
-        if reads != kind:
+        says = part_schema(schema, "encoder", encoder.type)
+        reads = says.get("x-reads", kind)
+        if reads != kind and not (_shares(one.get("encoder")) and kind in says.get("x-lends_to", ())):
             fit = [
                 part
                 for part in part_names(schema, "encoder")
@@ -164,7 +179,7 @@ def _check_places(values: Values, schema: Schema) -> Iterator[Finding]:
 
 
 def _gives_maps(modality: Values, modalities: Values, schema: Schema) -> bool:
-    raster = part_schema(schema, "modality", modality["type"]).get("x-input", "raster") == "raster"
+    raster = part_schema(schema, "modality", modality["type"]).get("x-input", "raster") in _RASTERS
     encoder = _encoder_of(modality, modalities)
     if not isinstance(encoder, Part):
         return raster

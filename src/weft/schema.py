@@ -59,6 +59,7 @@ SAID = {
     "higher_is_better": "x-higher_is_better",
     "kind": "x-input",
     "reads": "x-reads",
+    "lends_to": "x-lends_to",
     "cell": "x-cell",
     "gives_maps": "x-gives_maps",
     "gives_fused": "x-gives_fused",

@@ -31,6 +31,12 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
         {"channels": (8, 16), "hidden": 12},
         {"channels": (8,), "hidden": 12, "cell": "lstm", "stride": 1, "layers": 2, "bidirectional": False},
     ],
+    ("encoder", "frame_maps"): [{"backbone": {"type": "timm", "name": "test_resnet"}}],
+    ("encoder", "frames"): [
+        {"backbone": {"type": "timm", "name": "test_resnet", "vector": 8}, "pooling": "max"},
+        {"backbone": {"type": "timm", "name": "test_resnet"}, "cell": "gru", "hidden": 6, "pooling": "attention"},
+        {"backbone": "squeezenet", "cell": "lstm", "hidden": 6, "layers": 2, "causal": True},
+    ],
     ("encoder", "table_mlp"): [{"dim": 8}, {"dim": 8, "layers": 1, "embedding": 3}],
     ("encoder", "table_tokens"): [{"dim": 8}],
     ("fusion", "weighted"): [

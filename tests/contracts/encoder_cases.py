@@ -69,6 +69,10 @@ def _audio() -> Given:
     return Given(16, torch.randn(4, 1, 16, 360, generator=_generator()), 40 * LENGTHS, axis=3)
 
 
+def _video() -> Given:
+    return Given(3, torch.randn(4, 4, 3, 64, 64, generator=_generator()), torch.tensor([2, 4, 1, 3]))
+
+
 def _table() -> Given:
     """A number and a date that may be missing, a number that may not, and two categories, one of which may."""
     rows = [
@@ -85,6 +89,7 @@ def _table() -> Given:
 
 #: {Modality.kind: its inputs}. A new kind of input needs a line here.
 GIVEN: dict[str, Callable[[], Given]] = {
+    "video": _video,
     "raster": lambda: Given(3, torch.randn(4, 3, 64, 64, generator=_generator())),
     "text": _text,
     "audio": _audio,

@@ -21,6 +21,7 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         reads: the `Modality.kind` that it takes.
+        lends_to: other kinds that can share its network; see `lent_to`.
         gives_maps: whether it can give maps.
         spec: what `forward` returns, known at construction.
         input_spec: what it wants of its input.
@@ -29,6 +30,7 @@ class Encoder(nn.Module, ABC):
     """
 
     reads: ClassVar[str]
+    lends_to: ClassVar[tuple[str, ...]] = ()
     gives_maps: ClassVar[bool] = False
     spec: FeatureSpec
     input_spec: InputSpec = InputSpec()
@@ -43,6 +45,20 @@ class Encoder(nn.Module, ABC):
             options: as in the configuration.
         """
         return {}
+
+    def lent_to(self, kind: str, in_channels: int) -> Encoder:
+        """The encoder of a modality that shares this one: itself, or for one of `lends_to` an encoder around it.
+
+        Args:
+            kind: the `Modality.kind`.
+            in_channels: what this one was built for, too.
+
+        Raises:
+            ValueError: it cannot be shared with such a modality.
+        """
+        if kind != self.reads:
+            raise ValueError(f"the shared encoder reads {self.reads}, and this modality is {kind}; give it its own")
+        return self
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
         """Encode P rows, all present.

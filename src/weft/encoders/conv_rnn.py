@@ -7,16 +7,14 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from weft.encoders.base import Encoder
+from weft.encoders.recurrent import Cell, build_recurrent, read_sequences
 from weft.modalities.base import NO_FACTS, Facts
 from weft.registry import Range, register
 from weft.types import Features, FeatureSpec
 
 Count = Annotated[int, Range(1)]
-
-_CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
 @register("encoder", "conv_rnn")
@@ -50,7 +48,7 @@ class ConvRnnEncoder(Encoder):
         *,
         channels: tuple[Count, ...] = (32, 64, 128),
         stride: Literal[1, 2, 4, 8] = 2,
-        cell: Literal["gru", "lstm"] = "gru",
+        cell: Cell = "gru",
         hidden: Count = 128,
         layers: Count = 1,
         bidirectional: bool = True,
@@ -73,16 +71,15 @@ class ConvRnnEncoder(Encoder):
         )
         num_bands = -(-in_channels // 2 ** len(channels))  # ceil, as often as it is halved
         self.dropout = nn.Dropout(dropout)
-        self.recurrent = _CELLS[cell](
+        self.recurrent = build_recurrent(
+            cell,
             channels[-1] * num_bands,
             hidden,
-            layers,
-            batch_first=True,
+            layers=layers,
             bidirectional=bidirectional,
-            dropout=dropout if layers > 1 else 0.0,
+            dropout=dropout,
         )
-        self.num_directions = 2 if bidirectional else 1
-        self.spec = FeatureSpec("sequence", hidden * self.num_directions)
+        self.spec = FeatureSpec("sequence", hidden * (2 if bidirectional else 1))
         self._frozen = freeze
         self.requires_grad_(not freeze)
         self.train(self.training)
@@ -97,12 +94,7 @@ class ConvRnnEncoder(Encoder):
             maps = convolution(torch.where(_inside(lengths, maps.shape[-1])[:, None, None], maps, 0))
             lengths = -(-lengths // step)
         frames = self.dropout(maps.flatten(1, 2).transpose(1, 2))  # (P, N, C * bands)
-        num_steps = frames.shape[1]
-        packed = pack_padded_sequence(frames, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, last = self.recurrent(packed)
-        tokens, _ = pad_packed_sequence(states, batch_first=True, total_length=num_steps)
-        last = last[0] if isinstance(last, tuple) else last  # an LSTM has a second state, its memory
-        vector = last[-self.num_directions :].transpose(0, 1).flatten(1)  # (P, directions * hidden)
+        tokens, vector = read_sequences(self.recurrent, frames, lengths)
         return Features.of_sequence(tokens, lengths, vector=vector)
 
     @property

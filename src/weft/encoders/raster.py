@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weft.encoders.base import Encoder
+from weft.encoders.frames import FrameMapsEncoder, FramesEncoder
 from weft.types import Features, FeatureSpec, InputSpec
 
 
@@ -36,6 +37,7 @@ class RasterEncoder(Encoder):
     """
 
     reads: ClassVar[str] = "raster"
+    lends_to: ClassVar[tuple[str, ...]] = ("video",)
     gives_maps: ClassVar[bool] = True
 
     def __init__(
@@ -74,6 +76,13 @@ class RasterEncoder(Encoder):
         for module in self._frozen():
             module.requires_grad_(False)
         self.train(self.training)
+
+    def lent_to(self, kind: str, in_channels: int) -> Encoder:
+        """See `Encoder.lent_to`: a clip is seen frame by frame."""
+        if kind not in self.lends_to:
+            return super().lent_to(kind, in_channels)
+        frames: type[Encoder] = FrameMapsEncoder if self.spec.has_maps else FramesEncoder
+        return frames(in_channels, backbone=self)
 
     @abstractmethod
     def maps(self, inputs: Tensor) -> list[Tensor]:

@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from weft.data.text.vectors import read_vectors, width_of
 from weft.data.text.vocabulary import SPECIAL
 from weft.encoders.base import Encoder
+from weft.encoders.recurrent import build_recurrent, read_sequences
 from weft.modalities.base import NO_FACTS, Facts
 from weft.registry import Range, register
 from weft.types import Features, FeatureSpec
@@ -69,9 +69,7 @@ class TextRNN(Encoder):
         if initialise and vectors is not None:
             self.notes = (self.embedding.start_from(Path(vectors).expanduser(), facts["vocabulary"]),)
         self.dropout = nn.Dropout(dropout)
-        build = nn.LSTM if cell == "lstm" else nn.GRU
-        between = dropout if layers > 1 else 0.0
-        self.rnn = build(width, hidden, layers, batch_first=True, bidirectional=bidirectional, dropout=between)
+        self.rnn = build_recurrent(cell, width, hidden, layers=layers, bidirectional=bidirectional, dropout=dropout)
         self.spec = FeatureSpec("sequence", hidden * (2 if bidirectional else 1))
         self.lr_factor = lr_factor
 
@@ -85,14 +83,8 @@ class TextRNN(Encoder):
         """See `Encoder.extract`: inputs (P, L) int64."""
         if lengths is None:
             lengths = inputs.new_full((len(inputs),), inputs.shape[1])
-        packed = pack_padded_sequence(
-            self.dropout(self.embedding(inputs)), lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        outputs, state = self.rnn(packed)
-        tokens, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
-        last = state[0] if isinstance(state, tuple) else state  # (layers x directions, P, H)
-        directions = 2 if self.rnn.bidirectional else 1
-        return Features.of_sequence(tokens, lengths, vector=last[-directions:].transpose(0, 1).flatten(1))
+        tokens, last = read_sequences(self.rnn, self.dropout(self.embedding(inputs)), lengths)
+        return Features.of_sequence(tokens, lengths, vector=last)
 
     def layers(self) -> list[nn.Module]:
         """See `Encoder.layers`."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from torch import nn
 
 from weft import registry
 from weft.data.pipeline import Data
 from weft.decision.base import Decision
-from weft.encoders.base import Encoder
+from weft.engine.encoders import build_encoders
 from weft.errors import ConfigError
 from weft.experiment import Experiment
 from weft.modalities.base import Field
@@ -46,38 +46,6 @@ def build_model(experiment: Experiment, data: Data, *, pretrained: bool = True) 
     decisions = build_decisions(experiment, tasks)
     sharing = build_sharing(experiment, tasks, {**specs, **fusion.specs})
     return Model(preprocessors, encoders, fusion, tasks, decisions=decisions, levels=levels, sharing=sharing)
-
-
-def build_encoders(experiment: Experiment, data: Data, *, pretrained: bool) -> dict[str, Encoder]:
-    """{modality: Encoder}; a shared one stands under every name that uses it."""
-    encoders: dict[str, Encoder] = {}
-    problems: list[str] = []
-    for name, config in experiment.modalities.items():
-        if config.share is None and config.encoder is not None:
-            try:
-                modality = data.modalities[name]
-                encoders[name] = config.encoder(modality.num_channels, pretrained, modality.facts)
-            except ValueError as error:
-                problems.append(f"modalities.{name}.encoder: {error}")
-    for name, config in experiment.modalities.items():
-        if config.share is None:
-            continue
-        own, other = data.modalities[name].num_channels, data.modalities[config.share].num_channels
-        if own != other:
-            problems.append(
-                f"modalities.{name}.encoder.share: {name} has {own} channels and {config.share} has {other}; "
-                "set the same number of channels on both, or give each its own encoder"
-            )
-        elif not data.modalities[name].means_as(data.modalities[config.share]):
-            problems.append(
-                f"modalities.{name}.encoder.share: equal values of {name} and {config.share} do not mean the same, as "
-                "each was fitted by itself; give each its own encoder"
-            )
-        elif config.share in encoders:
-            encoders[name] = encoders[config.share]
-    if problems:
-        raise ConfigError(problems)
-    return {name: encoders[name] for name in experiment.modalities}
 
 
 def build_tasks(
@@ -150,20 +118,16 @@ def size_multiple(model: Model) -> int:
 
 
 def num_parameters(model: Model) -> dict[str, int]:
-    """{part: number of parameters}, with a shared encoder counted once, and the total."""
-    parts: dict[str, nn.Module] = {}
-    seen: set[int] = set()
-    for name, encoder in model.encoders.items():
-        if id(encoder) not in seen:
-            seen.add(id(encoder))
-            parts[f"encoders.{name}"] = encoder
+    """{part: number of parameters}, with those that are shared counted with the first that has them, and the total."""
+    parts: dict[str, nn.Module] = {f"encoders.{name}": encoder for name, encoder in model.encoders.items()}
     parts["fusion"] = model.fusion
     parts.update({f"sharing.{name}": sharing for name, sharing in model.sharing.items()})
     parts.update({f"tasks.{name}": task for name, task in model.tasks.items()})
     parts.update({f"decisions.{name}": decision for name, decision in model.decisions.items()})
-    counts = {name: _count(part.parameters()) for name, part in parts.items()}
+    counts: dict[str, int] = {}
+    seen: set[nn.Parameter] = set()
+    for name, part in parts.items():
+        own = set(part.parameters()) - seen
+        counts[name] = sum(parameter.numel() for parameter in own)
+        seen |= own
     return {"total": sum(counts.values()), **{name: count for name, count in counts.items() if count}}
-
-
-def _count(parameters: Iterable[nn.Parameter]) -> int:
-    return sum(parameter.numel() for parameter in parameters)
