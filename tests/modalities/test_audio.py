@@ -129,7 +129,7 @@ def test_an_empty_file_is_refused(tmp_path):
         (b"<!DOCTYPE html><html>", "web page"),
         (b"ID3\x04\0\0", "an MP3 file"),
         (b"\x89PNG\r\n\x1a\n", "not a sound"),
-        (b"RIFF\x10\0\0\0AVI LIST", "not a sound"),
+        (b"RIFF\x10\0\0\0WEBP", "not a sound"),
     ],
 )
 def test_what_is_no_sound_is_refused(tmp_path, content, match):

@@ -11,7 +11,10 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from weft.data.clipcell import Part
 from weft.data.rasterfile import first_bytes
+from weft.data.soundtrack import read_soundtrack
+from weft.data.videofile import container_of
 from weft.modalities.base import BadCell
 from weft.optional import require
 
@@ -53,7 +56,6 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xf2", "an MP3 file"),
     (b"FORM", "an AIFF file"),
     (b"RF64", "a wav file of more than 4 GB"),
-    (b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
     (b"<", "a web page; a download has failed"),
 )
 
@@ -88,13 +90,16 @@ class Header:
     num_frames: int
 
 
-def open_sound(source: Path | np.ndarray, *, sample_rate: int, max_samples: int = MAX_SAMPLES) -> Sound:
-    """Decode a wav, flac or ogg (Vorbis) file whole.
+def open_sound(
+    source: Path | np.ndarray, *, sample_rate: int, max_samples: int = MAX_SAMPLES, part: Part | None = None
+) -> Sound:
+    """Decode a wav, flac or ogg (Vorbis) file, or the sound of a video file, whole or in part.
 
     Args:
         source: a file, or an array (L,) or (L, C): floating point in [-1, 1], or int16.
         sample_rate: of an array, in Hz; a file knows its own.
         max_samples: a file that declares more values is refused before decoding.
+        part: which seconds of it are meant, or which frames of a video file.
 
     Raises:
         BadCell: missing, empty, of another type, cut off, too long, without a sample, or not in [-1, 1].
@@ -102,6 +107,27 @@ def open_sound(source: Path | np.ndarray, *, sample_rate: int, max_samples: int 
     """
     if isinstance(source, np.ndarray):
         return Sound(_of_array(source, "the array"), sample_rate)
+    if container_of(first_bytes(source)) is not None:
+        samples, rate = read_soundtrack(source, part=part, max_samples=max_samples)
+        return Sound(_of_array(samples, str(source)), rate)
+    sound = _open_whole(source, max_samples)
+    return sound if part is None else _cut(sound, part, source)
+
+
+def _cut(sound: Sound, part: Part, source: Path) -> Sound:
+    """The seconds of a part."""
+    if part.unit != "t":
+        raise BadCell("bad-part", f"{source} is a sound and has no frames; name a part of it by #t=START,STOP")
+    stop = None if part.stop is None else round(part.stop * sound.sample_rate)
+    samples = sound.samples[round((part.start or 0) * sound.sample_rate) : stop]
+    if not len(samples):
+        seconds = len(sound.samples) / sound.sample_rate
+        raise BadCell("empty-sound", f"{source} has {seconds:.4g} s and no sound there; correct what is behind the #")
+    return Sound(samples.copy(), sound.sample_rate)  # a view would keep the whole sound in memory
+
+
+def _open_whole(source: Path, max_samples: int) -> Sound:
+    """A wav, flac or ogg file."""
     found = header(source)
     num_samples = found.num_frames * found.num_channels
     if num_samples > max_samples:

@@ -296,7 +296,7 @@ class SampleReader:
         place: int = 0,
         taken: Timeline | None = None,
     ) -> Sample:
-        sizes = {name: extent(self.inputs[name], value) for name, value in inputs.items()}
+        sizes: dict[str, Any] = {name: extent(self.inputs[name], value) for name, value in inputs.items()}
         sizes.update({name: stored.original_size for name, stored in given.stored.items()})
         fields = [(self.inputs[name], name, size) for name, size in sizes.items()]
         fields += [(self.targets[name], name, extent(self.targets[name], value)) for name, value in targets.items()]

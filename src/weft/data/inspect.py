@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from weft.boxes import CLASS
+from weft.data import frames
 from weft.data.checks import check_columns, check_labels, field_notes, given_away, joined, missing_notes, usable_rows
-from weft.data.dataset import BadColumn, Source, common_size
+from weft.data.dataset import BadColumn, Source, common_size, extent, row_timeline
 from weft.data.fit import Fitter, target_options
 from weft.data.inspect_page import write_faults, write_page, write_pictures
 from weft.data.inspection import Fault, Figures, Inspection, class_names, totals
@@ -24,8 +25,9 @@ from weft.data.rare import open_remedies
 from weft.data.rasterfile import header, open_raster
 from weft.data.sources import source_of
 from weft.data.splits import with_validation
+from weft.data.timeline import Timeline
 from weft.errors import ConfigError, DataFault
-from weft.experiment import Experiment, ModalityConfig, TaskConfig
+from weft.experiment import Experiment, Frames, ModalityConfig, TaskConfig
 from weft.modalities.base import BadCell, Field, Resolve
 
 #: Endings of files whose numbers may be NaN or infinite.
@@ -66,13 +68,13 @@ def inspect(experiment: Experiment, out: Path | str | None = None, *, progress: 
     found = Inspection(experiment.name, counts, None if out is None else Path(out), faults=faults)
     found.notes += [*manifest.notes, *given_away(experiment)]
     _whole(experiment, manifest, found)
-    _read_all(manifest, sources, found, progress)
+    _read_all(manifest, sources, config.frames, found, progress)
     found.classes = {name: names for name, source in sources.items() if (names := class_names(source.field))}
     found.notes += _said(found, sources)
     _sampled(experiment, manifest, sources, found)
     if found.folder is not None:
         found.folder.mkdir(parents=True, exist_ok=True)
-        found.pictures = write_pictures(manifest, sources, found.folder)
+        found.pictures = write_pictures(manifest, sources, config.frames, found.folder)
         write_faults(found, found.folder / "faults.csv")
         write_page(found, found.folder / "index.html")
     return found
@@ -165,11 +167,13 @@ class _Seen:
     faults: list[Fault]
 
 
-def _read_all(manifest: Manifest, sources: Mapping[str, Source], found: Inspection, progress: Progress | None) -> None:
+def _read_all(
+    manifest: Manifest, sources: Mapping[str, Source], taken: Frames, found: Inspection, progress: Progress | None
+) -> None:
     """Every sample into the figures and faults, in manifest order."""
     for name in sources:
         found.figures[name] = {split: Figures(sources[name].field.geometry.kind) for split in found.counts}
-    for done, seen in enumerate(_in_threads(manifest, sources), start=1):
+    for done, seen in enumerate(_in_threads(manifest, sources, taken), start=1):
         for name, figures in seen.figures.items():
             found.figures[name][seen.split].add(figures)
         found.faults += seen.faults
@@ -177,30 +181,31 @@ def _read_all(manifest: Manifest, sources: Mapping[str, Source], found: Inspecti
             progress(done, len(manifest))
 
 
-def _in_threads(manifest: Manifest, sources: Mapping[str, Source]) -> Iterator[_Seen]:
+def _in_threads(manifest: Manifest, sources: Mapping[str, Source], taken: Frames) -> Iterator[_Seen]:
     """Decoders let go of Python's lock, so threads are enough; a window of samples bounds the memory."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(manifest), workers * _AHEAD):
             window = range(start, min(start + workers * _AHEAD, len(manifest)))
-            yield from pool.map(lambda index: _look(manifest, sources, index), window)
+            yield from pool.map(lambda index: _look(manifest, sources, taken, index), window)
 
 
-def _look(manifest: Manifest, sources: Mapping[str, Source], index: int) -> _Seen:
-    """Read all cells of one sample."""
+def _look(manifest: Manifest, sources: Mapping[str, Source], taken: Frames, index: int) -> _Seen:
+    """Read all cells of one sample, of clips the frames that evaluation takes."""
     row, place = manifest.row(index), manifest.set_of(index)
     resolve = manifest.resolver(place)
     sample, split = str(row["id"]), str(row["split"])
     seen = _Seen(split, {}, [])
     read: list[tuple[Source, str, np.ndarray]] = []
+    known, lost = _frames(manifest, sources, taken, index, seen)
     for name, whole in sources.items():
         source = whole.of(place)
         cell = row.get(source.column)
         figures = seen.figures[name] = Figures(source.field.geometry.kind, samples=1, present=int(cell is not None))
-        if cell is None:
+        if cell is None or (lost and source.field.geometry.has_frames):
             continue
         try:
-            value = source.field.read(cell, resolve)
+            value = source.field.read_frames(cell, resolve, known)
             figures.remarks.update(source.field.remarks(cell, resolve))
         except BadCell as error:
             seen.faults.append(Fault(error.code, split, sample, name, str(error)))
@@ -211,7 +216,7 @@ def _look(manifest: Manifest, sources: Mapping[str, Source], index: int) -> _See
         if source.field.geometry.kind == "image" and isinstance(cell, str):
             _look_at_file(figures, cell, resolve)
     try:
-        shapes = [(source, name, value.shape[:2]) for source, name, value in read]
+        shapes = [(source, name, extent(source, value)) for source, name, value in read]
         size = common_size(shapes, {name: str(row[source.column]) for source, name, _ in read})
     except BadColumn as error:
         names = {source.column: name for source, name, _ in read}
@@ -223,14 +228,33 @@ def _look(manifest: Manifest, sources: Mapping[str, Source], index: int) -> _See
     return seen
 
 
+def _frames(
+    manifest: Manifest, sources: Mapping[str, Source], taken: Frames, index: int, seen: _Seen
+) -> tuple[Timeline | None, bool]:
+    """(the frames that are taken of a sample, whether they cannot be told, which is then a fault in `seen`)."""
+    row, place = manifest.row(index), manifest.set_of(index)
+    column = ""
+    try:
+        whole = row_timeline(sources, row, manifest, place)
+        if whole is None:
+            return None, False
+        column, timeline = whole
+        return frames.choose(timeline, taken), False
+    except BadCell as error:
+        column = error.column if isinstance(error, BadColumn) else column
+        name = next((name for name, source in sources.items() if source.column == column), column)
+        seen.faults.append(Fault(error.code, seen.split, str(row["id"]), name, str(error)))
+        return None, True
+
+
 def _count(figures: Figures, field: Field, value: np.ndarray) -> None:
     """Sizes, ranges and classes of one decoded value."""
     kind, names = field.geometry.kind, class_names(field)
-    if kind in ("image", "label"):
-        figures.sizes[value.shape[0], value.shape[1]] += 1
-    elif kind == "sequence":
+    if field.geometry.has_pixels:
+        figures.sizes[field.geometry.size_of(value)] += 1
+    if kind == "sequence" or field.geometry.has_frames:
         figures.lengths = (len(value), len(value))
-    if kind == "label":
+    if kind in ("label", "clip_label", "frames"):
         counts = dict(zip(*(part.tolist() for part in np.unique(value, return_counts=True)), strict=True))
         figures.classes = Counter({names[number]: n for number, n in counts.items() if 0 <= number < len(names)})
         figures.unlabelled = int(value.size - figures.classes.total())

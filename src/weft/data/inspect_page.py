@@ -10,15 +10,19 @@ import numpy as np
 from jinja2 import Environment
 from PIL import Image, ImageDraw
 
-from weft.data.dataset import Source
+from weft.data import frames
+from weft.data.dataset import Source, row_timeline
 from weft.data.inspection import Inspection
 from weft.data.manifest import Manifest
+from weft.experiment import Frames
 from weft.modalities.base import BadCell
 from weft.spreadsheet import quoted
 
 #: Samples of a split that are drawn, and the largest side of a drawing in pixels.
 _SAMPLES = 6
 _SIDE = 200
+#: Width of the strip of a clip.
+_STRIP = 600
 _GAP = 8
 _LINE = 16
 
@@ -76,11 +80,11 @@ def write_faults(found: Inspection, path: Path) -> None:
                 writer.writerow([quoted(cell) for cell in row])
 
 
-def write_pictures(manifest: Manifest, sources: Mapping[str, Source], folder: Path) -> dict[str, str]:
+def write_pictures(manifest: Manifest, sources: Mapping[str, Source], taken: Frames, folder: Path) -> dict[str, str]:
     """{split: file} of sheets: a row for each of some samples, evenly spaced, a column for each input and target."""
     pictures: dict[str, str] = {}
     for split in manifest.splits:
-        rows = list(_drawn(manifest.split(split), sources))
+        rows = list(_drawn(manifest.split(split), sources, taken))
         if rows:
             name = f"samples-{len(pictures)}.png"  # a split's name may hold anything
             _sheet(rows, list(sources)).save(folder / name)
@@ -88,21 +92,29 @@ def write_pictures(manifest: Manifest, sources: Mapping[str, Source], folder: Pa
     return pictures
 
 
-def _drawn(split: Manifest, sources: Mapping[str, Source]) -> Iterator[tuple[str, dict[str, Image.Image]]]:
+def _drawn(
+    split: Manifest, sources: Mapping[str, Source], taken: Frames
+) -> Iterator[tuple[str, dict[str, Image.Image]]]:
     """(id, {modality or task: drawing}) of samples; what cannot be read is not drawn."""
     places = np.unique(np.linspace(0, len(split) - 1, min(_SAMPLES, len(split))).astype(int))
     for place in places:
         row, member = split.row(int(place)), split.set_of(int(place))
         drawings = {}
+        try:
+            whole = row_timeline(sources, row, split, member)
+            known = None if whole is None else frames.choose(whole[1], taken)
+        except BadCell:
+            continue
         for name, source in sources.items():
             if row.get(source.column) is None:
                 continue
             try:
-                value = source.of(member).field.read(row[source.column], split.resolver(member))
+                value = source.of(member).field.read_frames(row[source.column], split.resolver(member), known)
                 drawing = source.field.draw(value).convert("RGB")
             except BadCell:
                 continue
-            drawing.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST)
+            width = _STRIP if source.field.geometry.has_frames else _SIDE
+            drawing.thumbnail((width, _SIDE), Image.Resampling.NEAREST)
             drawings[name] = drawing
         yield str(row["id"]), drawings
 
@@ -110,15 +122,17 @@ def _drawn(split: Manifest, sources: Mapping[str, Source]) -> Iterator[tuple[str
 def _sheet(rows: list[tuple[str, dict[str, Image.Image]]], names: list[str]) -> Image.Image:
     """All drawings with the names above and the ids beside."""
     heights = [max([_LINE, *(drawing.height for drawing in drawings.values())]) + _LINE + _GAP for _, drawings in rows]
-    sheet = Image.new("RGB", (len(names) * (_SIDE + _GAP) + _GAP, sum(heights) + _LINE + _GAP), "white")
+    widths = {name: max([_SIDE, *(drawings[name].width for _, drawings in rows if name in drawings)]) for name in names}
+    lefts = {name: _GAP + sum(widths[other] + _GAP for other in names[:place]) for place, name in enumerate(names)}
+    width = sum(widths.values()) + (len(names) + 1) * _GAP
+    sheet = Image.new("RGB", (width, sum(heights) + _LINE + _GAP), "white")
     pen = ImageDraw.Draw(sheet)
-    for column, name in enumerate(names):
-        pen.text((_GAP + column * (_SIDE + _GAP), 2), name[:30], fill="black")
+    for name in names:
+        pen.text((lefts[name], 2), name[:30], fill="black")
     top = _LINE + _GAP
     for (sample, drawings), height in zip(rows, heights, strict=True):
         pen.text((_GAP, top), sample[:60].encode("latin-1", "replace").decode("latin-1"), fill="grey")
-        for column, name in enumerate(names):
-            if name in drawings:
-                sheet.paste(drawings[name], (_GAP + column * (_SIDE + _GAP), top + _LINE))
+        for name, drawing in drawings.items():
+            sheet.paste(drawing, (lefts[name], top + _LINE))
         top += height
     return sheet

@@ -41,7 +41,7 @@ class Figures:
     """What was seen of one column in one split.
 
     Attributes:
-        kind: how its values move: image, label, points or none.
+        kind: how its values move: image, label, points, clip, … or none.
         samples: rows of the split.
         present: those with a cell.
         sizes: how many of each (H, W), of image-like values.
@@ -50,9 +50,9 @@ class Figures:
         known: share of values that are known, where some mean that they are not; else 1.
         classes: {class: pixels or samples}.
         holding: {class: samples that have any of it}.
-        unlabelled: pixels without a label.
+        unlabelled: pixels, or frames, without a label.
         not_finite: values that are NaN or infinite in the files.
-        lengths: shortest and longest sequence; (0, 0) where there is none.
+        lengths: shortest and longest sequence, or fewest and most frames taken of a clip; (0, 0) where there is none.
         remarks: how many cells are changed by a declared rule, or suspect, in what way.
     """
 
@@ -218,9 +218,12 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _sizes(figures: Figures) -> str:
     """The sizes (width x height, as people say them), the most frequent first, and the channels; or the lengths."""
-    if figures.lengths[0]:
-        return f"{figures.lengths[0]} to {figures.lengths[1]} long"
-    common = [f"{width}x{height}" for (height, width), _ in figures.sizes.most_common(2)]
+    low, high = figures.lengths
+    frames = f"{low} frames" if low == high else f"{low} to {high} frames"
+    if low and not figures.sizes:
+        return frames if figures.kind == "frames" else f"{low} to {high} long"
+    common = [frames] if low else []
+    common += [f"{width}x{height}" for (height, width), _ in figures.sizes.most_common(2)]
     if len(figures.sizes) > 2:
         common.append(f"{len(figures.sizes) - 2} more")
     return ", ".join(common) + (f" {'/'.join(sorted(figures.channels))}" if figures.channels else "")
@@ -229,7 +232,7 @@ def _sizes(figures: Figures) -> str:
 def _values(figures: Figures) -> str:
     if not figures.present:
         return "absent"
-    if figures.kind == "label":
+    if figures.kind in ("label", "clip_label", "frames"):
         every = figures.classes.total() + figures.unlabelled
         return f"{len(+figures.classes)} classes, {100 * figures.unlabelled / max(every, 1):.1f} % unlabelled"
     if figures.classes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -140,6 +141,8 @@ def _files(manifest: Manifest, column: str) -> list[tuple[int, Path, object]]:
             continue
         try:
             path = manifest.resolve(cell, places[index])
+            if isinstance(path, Path) and path.is_dir():  # a folder of frames: told by the first of its files
+                path = next((path / name for name in sorted(os.listdir(path))), path)
             if isinstance(path, Path) and path.is_file() and path.stat().st_size:  # empty files are another fault
                 files.append((index, path, None))
         except (BadCell, OSError):  # not a path that may be read, or no path at all: a text

@@ -144,6 +144,11 @@ def opened(path: Path) -> Iterator[Any]:
         yield file
 
 
+def falls_short(seconds: float, declared: float) -> bool:
+    """Whether what is there is clearly less than a file declares."""
+    return seconds < declared * (1 - _SHORT[0]) - _SHORT[1]
+
+
 def cut_off(path: Path, reason: str) -> BadCell:
     """The fault of a file that is not whole."""
     return BadCell("truncated-video", f"{path} is cut off or damaged ({reason}); copy it again or remove its row")
@@ -226,7 +231,7 @@ def _check_whole(path: Path, num: int, declared: int, seconds: float, declared_s
     """Refuse a file whose packets end before it says; a container that was never finished does not say."""
     if declared and num < declared * (1 - _SHORT[0]) - 1:
         raise cut_off(path, f"{num} of the {declared} frames that it declares are there")
-    if seconds < declared_seconds * (1 - _SHORT[0]) - _SHORT[1]:
+    if falls_short(seconds, declared_seconds):
         raise cut_off(path, f"{seconds:.3g} of the {declared_seconds:.3g} s that it declares are there")
 
 

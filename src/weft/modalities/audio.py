@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from weft.data.audiofile import MAX_SAMPLES, Sound, is_clipped, open_sound, resample, to_mono
+from weft.data.clipcell import split_cell
 from weft.modalities import raster
 from weft.modalities.base import Facts, Geometry, Modality, Preprocessor, Resolve
 from weft.modalities.logmel import FLOOR, LogMel
@@ -36,6 +36,9 @@ _SMALLEST_STD = 1.0
 @register("modality", "audio")
 class AudioModality(Modality):
     """A sound, mixed to one channel, as a log-mel spectrogram with fitted mean and deviation for each band.
+
+    A video file is read for its sound. A cell may name a part of a file: `a.mp4#t=2,5` is the seconds from 2 until
+    before 5.
 
     Args:
         sample_rate: that sounds are brought to, in Hz; by default what the data format declares, or else 16000.
@@ -101,7 +104,7 @@ class AudioModality(Modality):
         Raises:
             BadCell: no sound, cut off, without a sample, or longer than `max_samples`.
         """
-        sound = self._open(resolve(cell))
+        sound = self._open(cell, resolve)
         wave = resample(to_mono(sound.samples), sound.sample_rate, self.sample_rate)
         if self.longest is None or len(wave) <= self.longest:
             return wave
@@ -115,7 +118,7 @@ class AudioModality(Modality):
 
     def remarks(self, cell: Any, resolve: Resolve) -> list[str]:
         """Resampled, mixed, cut, clipped, silent."""
-        sound = self._open(resolve(cell))
+        sound = self._open(cell, resolve)
         num_frames, num_channels = sound.samples.shape
         found = []
         if sound.sample_rate != self.sample_rate:
@@ -130,8 +133,9 @@ class AudioModality(Modality):
             found.append("clipped: recorded too loud")
         return found
 
-    def _open(self, source: Path | np.ndarray) -> Sound:
-        return open_sound(source, sample_rate=self.array_rate, max_samples=self.max_samples)
+    def _open(self, cell: Any, resolve: Resolve) -> Sound:
+        part = split_cell(cell)[1] if isinstance(cell, str) else None
+        return open_sound(resolve(cell), sample_rate=self.array_rate, max_samples=self.max_samples, part=part)
 
     @property
     def wants_fit(self) -> bool:

@@ -231,5 +231,6 @@ def _name(cell: Any) -> str:
     return str(cell) if isinstance(cell, str | Path) else "the array"
 
 
-def _as_given(source: Path | np.ndarray) -> Path | np.ndarray:
-    return source
+def _as_given(source: Any) -> Path | np.ndarray:
+    given: Path | np.ndarray = source
+    return given
