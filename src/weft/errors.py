@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+#: The end of a message about a sample that cannot be used.
+ONE_OF_SOME = "`weft data` lists all such faults; to leave such samples out, set data.on_bad to drop"
+
 
 class WeftError(Exception):
     """The user's mistake, in words: what was given, what is allowed, what to do.
@@ -68,6 +71,15 @@ class ConfigError(WeftError):
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__("\n".join([f"{source}: {count}", *(f"  {line}" for line in problems)]), code="config")
+
+
+def all_of(faults: Sequence[DataFault]) -> DataFault:
+    """Several faults as one; the first ten are told."""
+    if len(faults) == 1:
+        return faults[0]
+    lines = [f"{len(faults)} faults:", *(f"  {fault}" for fault in faults[:10])]
+    rest = [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
+    return DataFault("\n".join([*lines, *rest]), code=faults[0].code)
 
 
 def did_you_mean(name: object, names: Iterable[str]) -> str:

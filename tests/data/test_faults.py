@@ -223,6 +223,14 @@ def test_an_empty_training_split_is_refused(empty):
         empty.data()
 
 
+def test_a_training_split_without_its_files_says_what_is_lacking(empty):
+    for name, split in (("a", "train"), ("b", "train"), ("c", "val")):
+        empty.add(name, split=split)
+        empty.rows[-1]["image"] = empty.rows[-1]["depth"] = None
+    with pytest.raises(DataFault, match=r"2 rows of train have none of image, depth: are the files there\?"):
+        empty.data()
+
+
 # --- 17, 20: channels, bits, places ----------------------------------------------------------------------------------
 
 

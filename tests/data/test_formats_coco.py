@@ -165,6 +165,13 @@ def test_a_faulty_annotation_is_refused(tmp_path: Path, change: dict[str, Any], 
         Coco(root=str(tmp_path)).manifest()
 
 
+def test_faulty_annotations_of_several_images_are_told_together(tmp_path: Path) -> None:
+    faulty = [PERSON | {"bbox": [1, 1, -4, 2]}, DOG | {"image_id": 4, "category_id": 2}]
+    write_json(tmp_path, "instances_train2017", faulty)
+    with pytest.raises(DataFault, match=r"2 faults:(.|\n)*category_id 2(.|\n)*of negative size"):
+        Coco(root=str(tmp_path)).manifest()
+
+
 def test_a_box_without_an_area_is_left_out_and_counted(tmp_path: Path) -> None:
     write_json(tmp_path, "instances_train2017", [PERSON | {"bbox": [1, 1, 0, 2]}])
     manifest = Coco(root=str(tmp_path), masks="none").manifest()

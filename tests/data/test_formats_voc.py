@@ -147,6 +147,14 @@ def test_a_faulty_annotation_is_refused_with_its_file(tree: Path, before: str, a
         Voc(root=str(tree)).manifest()
 
 
+def test_all_faulty_annotations_are_told_together(tree: Path) -> None:
+    for path in sorted((tree / "Annotations").iterdir())[1:]:
+        path.write_text(path.read_text().replace("<name>person</name>", "<name>persn</name>", 1))
+    with pytest.raises(DataFault, match="2 faults:") as told:
+        Voc(root=str(tree)).manifest()
+    assert str(told.value).count("'persn' is no class") == str(told.value).count("did you mean 'person'?") == 2
+
+
 def test_a_list_that_is_not_there_is_named(tree: Path) -> None:
     with pytest.raises(DataFault, match=r"trainaug.txt does not exist"):
         Voc(root=str(tree), names={"train": "trainaug"}).manifest()

@@ -76,6 +76,11 @@ def test_the_positive_term_weighs_negatives_over_positives() -> None:
 @pytest.mark.parametrize(
     ("given", "beta", "message"),
     [
+        (
+            {"pol": 2.0, "roda": 1.0},
+            None,
+            "names 'pol', 'roda', which are no classes; there are road, pole, sky; did you",
+        ),
         ({"pol": 2.0}, None, "names 'pol', which is no class; there are road, pole, sky; did you mean 'pole'"),
         ([1.0, 2.0], None, "has 2 numbers for 3 classes; give one each"),
         ([1.0, -2.0, 1.0], None, "not below 0"),

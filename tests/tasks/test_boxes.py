@@ -79,6 +79,7 @@ def test_what_is_difficult_or_a_crowd_is_ignored_and_the_area_kept() -> None:
     [
         ("[[1, 2]", "box-format", "not JSON"),
         (7, "box-format", "no list of boxes"),
+        ("1,2,3,4,cat", "box-format", "neither a list of boxes"),
         ([[1, 2, 3, "cat"]], "box-format", "with four numbers"),
         ([[1, 2, float("nan"), 4, "cat"]], "box-format", "not finite"),
         ([[30, 20, 10, 40, "cat"]], "box-reversed", "boxes: xywh or cxcywh"),

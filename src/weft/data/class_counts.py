@@ -16,7 +16,7 @@ from weft.data.dataset import Source
 from weft.data.hashing import hash_strings
 from weft.data.inspection import class_names
 from weft.data.manifest import Manifest
-from weft.errors import DataFault
+from weft.errors import ONE_OF_SOME, DataFault
 from weft.modalities.base import BadCell
 
 
@@ -131,7 +131,7 @@ def count_classes(source: Source, samples: Manifest, *, on_bad: str) -> ClassCou
     if bad and on_bad == "error":
         place, error = next(iter(bad.items()))
         where = f"sample {samples.id(int(rows[firsts[place]]))} of train, column {source.column!r}"
-        raise DataFault(f"{where}: {error}. To leave such samples out, set data.on_bad to drop", code=error.code)
+        raise DataFault(f"{where}: {error}. {ONE_OF_SOME}", code=error.code)
     labelled[rows[np.isin(which, list(bad))]] = False
     return _joined(class_names(source.field), labelled, rows, which, found)
 

@@ -15,7 +15,7 @@ from weft.data.joining import readings
 from weft.data.manifest import Manifest
 from weft.data.timeline import Timeline
 from weft.encoders.base import Encoder
-from weft.errors import ConfigError, DataFault
+from weft.errors import ONE_OF_SOME, ConfigError, DataFault
 from weft.experiment import DataConfig, Experiment, ModalityConfig, TaskConfig
 from weft.modalities.base import NO_FACTS, BadCell, Facts, Field, Modality
 from weft.tasks.base import Task
@@ -130,9 +130,7 @@ class Fitter:
             except BadCell as error:
                 if self._config.on_bad == "error":
                     where = f"sample {self._manifest.id(int(row))} of train, column {source.column!r}"
-                    raise DataFault(
-                        f"{where}: {error}. To leave such samples out, set data.on_bad to drop", code=error.code
-                    ) from error
+                    raise DataFault(f"{where}: {error}. {ONE_OF_SOME}", code=error.code) from error
 
     def _taken(self, source: Source, row: int) -> Timeline | None:
         """The frames that are taken of a sample outside training; None where its field has none."""

@@ -37,7 +37,7 @@ from weft.data.shard import WHOLE, Shard
 from weft.data.shares import at_shares
 from weft.data.sources import source_of
 from weft.data.splits import with_validation
-from weft.errors import DataFault
+from weft.errors import ONE_OF_SOME, DataFault
 from weft.experiment import DataConfig, Experiment
 from weft.modalities.base import BadCell
 from weft.types import Batch
@@ -308,7 +308,7 @@ class Data:
         where = f"sample {dropped.id} of {dropped.split}, column {dropped.column!r}: {dropped.reason}"
         if self._config.on_bad == "error":
             self._loader.close()
-            raise DataFault(f"{where}. To leave such samples out, set data.on_bad to drop", code=dropped.code)
+            raise DataFault(f"{where}. {ONE_OF_SOME}", code=dropped.code)
         if (dropped.split, dropped.id) in self.found_bad:
             return
         self.found_bad[dropped.split, dropped.id] = dropped
@@ -354,9 +354,13 @@ def build_data(
     rows, dropped = usable_rows(manifest, columns, config.limit)
     if own:
         if not len(rows.get("train", ())):
+            without = sum(one.split == "train" for one in dropped)
+            lacking = (
+                f"; {without} rows of train have none of {', '.join(columns)}: are the files there?" if without else ""
+            )
             raise DataFault(
                 f"there is no training sample; the data has {len(manifest)} rows and the splits "
-                f"{', '.join(manifest.splits) or 'none'}",
+                f"{', '.join(manifest.splits) or 'none'}{lacking}",
                 code="no-samples",
             )
         if facts is None:

@@ -7,9 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from weft.errors import did_you_mean
 from weft.losses.base import Loss, TargetFacts, known_entries
-from weft.losses.class_weights import Weight
+from weft.losses.class_weights import Weight, unknown_classes
 from weft.registry import register
 from weft.types import Answer
 
@@ -76,12 +75,11 @@ def _matrix(pairs: dict[str, dict[str, float]], classes: tuple[str, ...], inside
     number = {name: place for place, name in enumerate(classes)}
     matrix = torch.ones(len(classes), len(classes)).fill_diagonal_(inside)
     said: dict[frozenset[str], float] = {}
+    named = [name for first, others in pairs.items() for name in (first, *others)]
+    if any(name not in number for name in named):
+        raise ValueError(unknown_classes("pairs", named, classes))
     for first, others in pairs.items():
         for second, weight in others.items():
-            for name in (first, second):
-                if name not in number:
-                    hint = did_you_mean(name, classes)
-                    raise ValueError(f"pairs names {name!r}, which is no class; there are {', '.join(classes)}{hint}")
             if said.setdefault(frozenset((first, second)), weight) != weight:
                 raise ValueError(
                     f"pairs gives {first} and {second} {weight:g} and, the other way round, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -89,10 +89,8 @@ def _effective_number(count: int, beta: float) -> float:
 def _given(option: str, given: Mapping[str, float] | list[float], target: TargetFacts) -> Tensor:
     names = target.classes
     if isinstance(given, Mapping):
-        for name in given:
-            if name not in names:
-                hint = did_you_mean(name, names)
-                raise ValueError(f"{option} names {name!r}, which is no class; there are {', '.join(names)}{hint}")
+        if any(name not in names for name in given):
+            raise ValueError(unknown_classes(option, given, names))
         weights = [given.get(name, 1.0) for name in names]
     else:
         weights = list(given)
@@ -101,6 +99,14 @@ def _given(option: str, given: Mapping[str, float] | list[float], target: Target
     if any(not math.isfinite(weight) or weight < 0 for weight in weights) or not any(weights):
         raise ValueError(f"{option} is {weights}; weights are finite, not below 0, and one at least is above")
     return torch.tensor(weights, dtype=torch.float32)
+
+
+def unknown_classes(option: str, given: Iterable[str], names: Sequence[str]) -> str:
+    """What is said of an option that names classes, where some are none: all of these, each with the nearest."""
+    unknown = [name for name in dict.fromkeys(given) if name not in names]
+    said = ", ".join(map(repr, unknown)) + (", which is no class" if len(unknown) == 1 else ", which are no classes")
+    hints = "".join(did_you_mean(name, names) for name in unknown)
+    return f"{option} names {said}; there are {', '.join(names)}{hints}"
 
 
 def _counts(option: str, target: TargetFacts) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from weft.boxes import AREA, CLASS, COUNTED, CROWD, IGNORED, NUM_COLUMNS, NUM_CORNERS, PADDING
 from weft.data.decode import read_label
+from weft.data.listing import RASTERS
 from weft.errors import DataFault
 from weft.modalities.base import BadCell, Facts, Field, Geometry, Resolve
 from weft.registry import Range
@@ -98,6 +99,12 @@ class Boxes(Field):
         found: Any = cell
         if isinstance(cell, str) and not cell.lstrip().startswith(("[", "{")):
             found = resolve(cell)
+            if isinstance(found, Path) and found.suffix.lower() not in RASTERS:
+                raise BadCell(
+                    "box-format",
+                    f"{cell[:60]!r} is neither a list of boxes, [[x1, y1, x2, y2, class], …], nor the file of a map of "
+                    f"instances ({', '.join(RASTERS)})",
+                )
         if isinstance(found, Path) or (isinstance(found, np.ndarray) and found.dtype.kind in "ui"):
             return self._of_all_sets(self._of_instances(read_label(found)))
         entries = entries_of(found, self._form)
@@ -216,7 +223,11 @@ class Boxes(Field):
     def _of_instances(self, instances: np.ndarray) -> np.ndarray:
         """(n, 7) the boxes around the pixels of every value but 0, in the order of the values."""
         if len(self.classes) != 1:
-            raise BadCell("box-class", "a map of instances has objects of one class; name it in `classes`")
+            raise BadCell(
+                "box-class",
+                "a file is read as a map of instances, 0 for nothing and a value for each object, which are all of one "
+                "class: name it in `classes`; where boxes are meant, write [[x1, y1, x2, y2, class], …] in the cell",
+            )
         rows = []
         for number in np.unique(instances):
             if number and number != self._border:

@@ -15,7 +15,7 @@ from weft.data.coco_masks import MADE, CocoMasks
 from weft.data.cocofile import CocoFile, read_coco
 from weft.data.listing import absent_notes, folder
 from weft.data.manifest import Column, Manifest
-from weft.errors import DataFault
+from weft.errors import DataFault, all_of
 from weft.registry import register
 from weft.tasks.class_label import SEPARATOR
 
@@ -86,12 +86,14 @@ class Coco:
         kinds = list(dict.fromkeys([*self.read, *([] if self.masks == "none" else [self.masks])]))
         if not kinds:
             raise DataFault("nothing is read; name something in `read` or `masks`", code="no-columns")
-        found = _Found({}, {}, [], [])
+        found = _Found({}, {}, [], [], [])
         for split, name in self._names(folder(root, "annotations"), kinds[0]).items():
             files: dict[str, CocoFile] = {
                 kind: read_coco(root / "annotations" / f"{_FILES[kind]}{name}.json") for kind in kinds
             }
             self._add(found, root, split, name, files)
+        if found.faults:
+            raise all_of(found.faults)
         types = {"captions": pa.list_(pa.string())}
         table = pa.table({one: pa.array(cells, types.get(one, pa.string())) for one, cells in found.cells.items()})
         columns = {"image": Column("image"), **found.columns}
@@ -129,10 +131,14 @@ class Coco:
             picture = str(image["file_name"])
             row: dict[str, Any] = {"id": PurePath(picture).stem, "split": split}
             row["image"] = f"{name}/{picture}" if picture in there else None
-            for kind in self.read:
-                row |= _said(kind, files[kind], number, found.notes)
-            if self.masks != "none":
-                row["label"] = self._mask(files[self.masks], number, name, found)
+            try:
+                for kind in self.read:
+                    row |= _said(kind, files[kind], number, found.notes)
+                if self.masks != "none":
+                    row["label"] = self._mask(files[self.masks], number, name, found)
+            except DataFault as fault:
+                found.faults.append(fault)
+                continue
             found.add(row)
 
     def _columns(self, kind: str, file: CocoFile) -> dict[str, Column]:
@@ -176,12 +182,15 @@ class Coco:
 
 @dataclass
 class _Found:
-    """What the files hold so far: columns of cells, what is known of them, regions of masks, remarks."""
+    """What the files hold so far: columns of cells, what is known of them, regions of masks, remarks, and what is wrong
+    with images, one fault each.
+    """
 
     cells: dict[str, list[Any]]
     columns: dict[str, Column]
     regions: list[str]
     notes: list[str]
+    faults: list[DataFault]
 
     def know(self, columns: Mapping[str, Column], file: CocoFile) -> None:
         """Take note of columns; those of every split are alike."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -13,7 +13,7 @@ import pyarrow as pa
 from weft.data.listing import absent_notes, by_stem, column_of, folder, read_names
 from weft.data.manifest import SPLITS, Column, Manifest
 from weft.data.xmlfile import read_xml
-from weft.errors import DataFault
+from weft.errors import DataFault, all_of, did_you_mean
 from weft.registry import register
 from weft.tasks.class_label import SEPARATOR, UNKNOWN
 
@@ -81,7 +81,7 @@ class Voc:
             "instances": ("SegmentationObject", _files(root, "SegmentationObject")),
         }
         annotated = _files(root, "Annotations", endings=(".xml",))
-        objects = [self._objects(root / "Annotations" / annotated[name]) if name in annotated else None for name in ids]
+        objects = self._all_objects(root / "Annotations", ids, annotated)
         cells = {column: column_of(prefix, ids, files) for column, (prefix, files) in found.items()}
         table = pa.table(
             {
@@ -105,6 +105,23 @@ class Voc:
             table, root, columns, notes=tuple(absent_notes(table.select(["image", "label", "instances", "boxes"])))
         )
 
+    def _all_objects(self, folder: Path, ids: list[str], files: Mapping[str, str]) -> list[list[dict[str, Any]] | None]:
+        """Those of every image; None of one that has no annotation.
+
+        Raises:
+            DataFault: annotations are not as described, all of them together.
+        """
+        found: list[list[dict[str, Any]] | None] = []
+        faults = []
+        for name in ids:
+            try:
+                found.append(self._objects(folder / files[name]) if name in files else None)
+            except DataFault as error:
+                faults.append(error)
+        if faults:
+            raise all_of(faults)
+        return found
+
     def _objects(self, path: Path) -> list[dict[str, Any]]:
         """{name, box, difficult} of each object of an annotation; the box as x1, y1, x2, y2 from 0."""
         found = []
@@ -113,7 +130,7 @@ class Voc:
             if name not in self.classes:
                 raise DataFault(
                     f"{path}, object {number}: {name!r} is no class; there are {', '.join(self.classes)}; name others "
-                    "in `classes`",
+                    f"in `classes`{did_you_mean(name, self.classes)}",
                     code="class-unknown",
                 )
             box = element.find("bndbox")
