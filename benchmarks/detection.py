@@ -6,9 +6,10 @@ reference script for detection has them (SGD with momentum 0.9 and weight decay 
 both against the same boxes; the interval of the difference resamples pictures.
 
     weft crossvalidate configs/pennfudan.yaml data.root=DATA --inner 0
-    python benchmarks/detection.py RUN WEIGHTS [--rate 0.01] [--precision bf16]
+    python benchmarks/detection.py RUN WEIGHTS [--recipe weft]
 
-RUN is the folder that the first prints, WEIGHTS the file of mobilenetv2_100 that it began with.
+RUN is the folder that the first prints, WEIGHTS the file of mobilenetv2_100 that it began with. `--recipe weft` gives
+torchvision's loop the optimiser and the schedule of weft's configuration instead.
 """
 
 from __future__ import annotations
@@ -116,27 +117,41 @@ def build(weights: Path, size: tuple[int, int], most: int) -> FCOS:
     )
 
 
-def train(
-    network: FCOS, loader: DataLoader[tuple[Tensor, Target]], *, epochs: int, rate: float, precision: str
-) -> None:
-    """The reference loop."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=1e-4)
-    warmup = min(1000, len(loader) - 1)
-    drops = {round(epochs * part / 26) for part in (16, 22)}
+def optimizer_of(network: FCOS, recipe: str) -> torch.optim.Optimizer:
+    """The reference script's, or that of configs/pennfudan.yaml."""
+    if recipe == "reference":
+        return torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
+    encoder = list(network.backbone.body.parameters())
+    own = {id(parameter) for parameter in encoder}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in own]
+    return torch.optim.AdamW([{"params": encoder, "lr": 3e-4}, {"params": rest}], 1e-3, weight_decay=0.01)
+
+
+def rate_at(step: int, *, steps: int, epochs: int, recipe: str) -> float:
+    """What a step's learning rate is of the first: `steps` are those of an epoch."""
+    if recipe == "reference":
+        warmup = min(1000, steps - 1)
+        drops = sum(step // steps >= round(epochs * part / 26) for part in (16, 22))
+        return 0.1**drops * min(1.0, 0.001 + 0.999 * step / warmup)
+    done = (step - steps) / (steps * (epochs - 1))
+    return (step + 1) / steps if step < steps else 0.5 * (1 + math.cos(math.pi * done))
+
+
+def train(network: FCOS, loader: DataLoader[tuple[Tensor, Target]], *, epochs: int, recipe: str) -> None:
+    """The reference loop, in bf16 as weft's."""
+    optimizer = optimizer_of(network, recipe)
+    first = [group["lr"] for group in optimizer.param_groups]
     network.train()
     for epoch in range(epochs):
-        for step, (images, targets) in enumerate(loader):
-            now = rate * 0.1 ** sum(epoch >= drop for drop in drops)
-            if epoch == 0 and step < warmup:
-                now *= 0.001 + 0.999 * step / warmup
-            for group in optimizer.param_groups:
-                group["lr"] = now
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        for step, (images, targets) in enumerate(loader, start=epoch * len(loader)):
+            factor = rate_at(step, steps=len(loader), epochs=epochs, recipe=recipe)
+            for group, rate in zip(optimizer.param_groups, first, strict=True):
+                group["lr"] = factor * rate
+            with torch.autocast("cpu", torch.bfloat16):
                 losses = network(images, targets)
             total = torch.stack(list(losses.values())).sum()
             if not math.isfinite(value := float(total.detach())):
-                raise SystemExit(f"the loss is {value} in step {step} of epoch {epoch + 1}")
+                raise SystemExit(f"the loss is {value} in step {step}")
             optimizer.zero_grad()
             total.backward()
             optimizer.step()
@@ -157,7 +172,7 @@ def answers(network: FCOS, loaded: LoadedRun, task: Detection, pictures: Pedestr
     return Records.merge(found)
 
 
-def fold_of(run: Path, weights: Path, *, rate: float, precision: str) -> tuple[Detection, Records, Records]:
+def fold_of(run: Path, weights: Path, *, recipe: str) -> tuple[Detection, Records, Records]:
     """The task, torchvision's answers and weft's to one fold."""
     loaded = load_run(run)
     experiment, data = loaded.experiment, loaded.data
@@ -174,7 +189,7 @@ def fold_of(run: Path, weights: Path, *, rate: float, precision: str) -> tuple[D
     parameters = sum(p.numel() for p in network.parameters())
     print(f"{run.name}: {parameters:,} parameters, {len(training)} pictures")
     start = time.perf_counter()
-    train(network, loader, epochs=experiment.train.epochs, rate=rate, precision=precision)
+    train(network, loader, epochs=experiment.train.epochs, recipe=recipe)
     seconds = time.perf_counter() - start
     theirs = answers(network, loaded, task, Pedestrians(root, data.ids(FOLD), size, training=False))
     ours = read_records(run / "evaluation" / FOLD / "records" / f"{TASK}__image.npz")
@@ -187,11 +202,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--rate", type=float, default=0.01)
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--recipe", choices=("reference", "weft"), default="reference")
     given = parser.parse_args()
     runs = sorted(given.run.glob("repeat-0-fold-*"))
-    folds = [fold_of(run, given.weights, rate=given.rate, precision=given.precision) for run in runs]
+    folds = [fold_of(run, given.weights, recipe=given.recipe) for run in runs]
     task = folds[0][0]
     theirs, ours = align(Records.merge([fold[1] for fold in folds]), Records.merge([fold[2] for fold in folds]))
     for who, records in (("torchvision", theirs), ("weft", ours)):
