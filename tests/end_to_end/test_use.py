@@ -171,6 +171,9 @@ def test_answers_for_a_table_are_written_at_the_size_of_the_files(experiment: Ma
     assert np.asarray(Image.open(depths[0])).max() > 255
     rows = list(csv.DictReader(next((out / "room").glob("*.csv")).open()))
     assert len(rows) == 3
+    (files / "other.csv").write_text("id,imgae\n0,1.png\n")
+    with pytest.raises(WeftError, match=r"none of the columns image, depth, .* it has imgae; did you mean 'image'\?"):
+        weft.predict(run, manifest=files / "other.csv", progress=False)
 
 
 def test_flips_scales_and_windows_are_averaged(experiment: Make, trained: Path) -> None:

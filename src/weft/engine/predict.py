@@ -13,7 +13,7 @@ from weft import registry
 from weft.data.manifest import Manifest
 from weft.engine.loading import LoadedRun, load_run
 from weft.engine.pictures import answer_sample, row_of
-from weft.errors import WeftError
+from weft.errors import DataFault, WeftError, did_you_mean
 
 
 class Predictor:
@@ -99,6 +99,8 @@ def predict(
     else:
         table = None if manifest is None else _read_table(Path(manifest))
         loaded = load_run(run, checkpoint=checkpoint, overrides=overrides, manifest=table, echo=progress)
+        if table is not None:
+            _refuse_without_columns(loaded, table, Path(str(manifest)))
         samples = loaded.data.samples(split or "predict")
     folder = Path(out) if out is not None else loaded.run.path / "predictions"
     number = 0
@@ -134,6 +136,19 @@ def _read_table(path: Path) -> Manifest:
     """A table of samples to predict, whatever splits it names."""
     table = registry.Part("format", "table", {"root": str(path.parent), "file": path.name})().manifest()
     return table.with_split(["predict"] * len(table))
+
+
+def _refuse_without_columns(loaded: LoadedRun, table: Manifest, path: Path) -> None:
+    """A table may lack some of the modalities; one that lacks all has other columns than is meant."""
+    wanted = [modality.source(name) for name, modality in loaded.experiment.modalities.items()]
+    if not any(column in table.names for column in wanted):
+        had = [name for name in table.names if name not in ("id", "split")]
+        hints = "".join(did_you_mean(name, wanted) for name in had)
+        raise DataFault(
+            f"{path} has none of the columns {', '.join(wanted)}, which the network answers from; it has "
+            f"{', '.join(had) or 'no others'}{hints}",
+            code="no-columns",
+        )
 
 
 def _no_samples() -> Manifest:
