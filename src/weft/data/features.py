@@ -67,7 +67,7 @@ class FeatureFolder:
         self.field = field
         self.changes = changes
         self.copies = copies
-        self._files: dict[tuple[str, str], tuple[tuple[int, int], str]] = {}
+        self._files: dict[Path, tuple[list[tuple[str, int, int]], str]] = {}
         self._arrays: dict[tuple[str, str], str] = {}
 
     def slot(self, wanted: Wanted, name: str) -> Slot | None:
@@ -102,13 +102,13 @@ class FeatureFolder:
             self._arrays[which] = _hash(kind.encode() + np.ascontiguousarray(source).tobytes())
             return self._arrays[which]
         try:
-            status = source.stat()
-            date = status.st_mtime_ns, status.st_size
-            if which not in self._files or self._files[which][0] != date:
-                self._files[which] = date, _hash(source.read_bytes())
+            files = sorted(filter(Path.is_file, source.iterdir())) if source.is_dir() else [source]
+            dates = [(file.name, status.st_mtime_ns, status.st_size) for file in files if (status := file.stat())]
+            if source not in self._files or self._files[source][0] != dates:
+                self._files[source] = dates, _content(files)
         except OSError:
             return None
-        return self._files[which][1]
+        return self._files[source][1]
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,21 @@ class FeatureReader:
                 elif isinstance(slot, Slot):
                     known[row].slots[name] = slot
         return known
+
+
+def _content(files: Sequence[Path]) -> str:
+    """A hash of a file, or of the names and contents of several, read in pieces: films are long."""
+    digests = []
+    for file in files:
+        with file.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, _new_hash).hexdigest())
+    if len(files) == 1:
+        return digests[0]
+    return _hash(json.dumps([[file.name, digest] for file, digest in zip(files, digests, strict=True)]).encode())
+
+
+def _new_hash() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=20)
 
 
 def _hash(content: bytes) -> str:

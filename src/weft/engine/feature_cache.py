@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weft.data import geometry
+from weft.data import frames, geometry
 from weft.data.feature_store import FeatureStore
 from weft.data.features import FeatureFolder, FeatureReader
 from weft.data.memory_folder import MemoryFolder
@@ -61,7 +61,7 @@ class FeatureCache:
             return
         for name in frozen:
             modality = data.modalities[name]
-            if modality.geometry.kind == "image" and experiment.data.size is None:
+            if modality.geometry.has_pixels and experiment.data.size is None:
                 self.notes.append(f"{name}: frozen, and runs in every epoch, as pictures differ in size; set data.size")
                 continue
             changes = _changes(experiment, modality, model.preprocessors[name], name)
@@ -138,11 +138,12 @@ def _open(config: FrozenFeatures, writers: int) -> FeatureStore:
 def _changes(experiment: Experiment, modality: Modality, preprocessor: Preprocessor, name: str) -> str | None:
     """What decides the random changes of a training sample besides its id and the version; None: there are none."""
     data, kind = experiment.data, modality.geometry
-    moves = kind.kind == "image" and geometry.is_random(data.augment, data.size)
-    if not moves and not preprocessor.random and not _is_pasted_over(experiment, modality):
+    moves = kind.has_pixels and geometry.is_random(data.augment, data.size)
+    picks = kind.has_frames and frames.is_random(data.frames)
+    if not moves and not picks and not preprocessor.random and not _is_pasted_over(experiment, modality):
         return None
     alone = "" if kind.aligned else name  # moved by a draw of its own
-    return json.dumps([experiment.train.seed, asdict(data.augment), kind.fill, alone])
+    return json.dumps([experiment.train.seed, asdict(data.augment), kind.fill, alone])  # a slot names the frames
 
 
 def _is_pasted_over(experiment: Experiment, modality: Modality) -> bool:
@@ -158,7 +159,7 @@ def _recipe(
     config = experiment.modalities[name]
     encoder = experiment.modalities[config.share or name].encoder
     assert encoder is not None
-    size = experiment.data.size if modality.geometry.kind == "image" else None
+    size = experiment.data.size if modality.geometry.has_pixels else None
     padded = size is not None and any(side % multiple for side in size)
     words: list[Any] = [
         version("weft"),
