@@ -151,7 +151,7 @@ def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:
     for name, task in values.get("tasks", {}).items():
         if part_schema(schema, "task", task["type"]).get("x-need") != "maps":
             continue
-        who = f"a {task['type']} task needs maps"
+        who = f"{'an' if task['type'][0] in 'aeiou' else 'a'} {task['type']} task needs maps"
         if not any(gives.values()):
             message = f"{who}, and no modality gives any ({', '.join(gives)}); add an image-like one"
             yield ("tasks", name), f"{message} ({', '.join(raster)}) with an encoder that gives maps"

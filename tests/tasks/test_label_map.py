@@ -85,7 +85,9 @@ def test_binary_masks_of_0_and_255_are_not_taken_for_unlabelled() -> None:
 
 
 def test_a_remap_refuses_what_is_not_in_it() -> None:
-    assert "`remap` knows 4, 5" in refused(LabelMap({}, num_classes=2, remap={"4": 0, "5": 1}), [[4, 1]])
+    said = refused(LabelMap({}, num_classes=2, remap={"4": 0, "5": 1}), [[4, 1]])
+    assert "`remap` knows 4, 5" in said
+    assert "say in `remap` which class they are" in said
     with pytest.raises(ValueError, match="remap sends 4 to 2, and there are 2 classes"):
         LabelMap({}, num_classes=2, remap={"4": 2})
 

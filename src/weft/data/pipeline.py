@@ -37,7 +37,7 @@ from weft.data.shard import WHOLE, Shard
 from weft.data.shares import at_shares
 from weft.data.sources import source_of
 from weft.data.splits import with_validation
-from weft.errors import ONE_OF_SOME, DataFault
+from weft.errors import ONE_OF_SOME, DataFault, WeftError
 from weft.experiment import DataConfig, Experiment
 from weft.modalities.base import BadCell
 from weft.types import Batch
@@ -291,7 +291,7 @@ class Data:
 
     def _split_rows(self, split: str) -> np.ndarray:
         if split not in self._rows:
-            raise DataFault(f"there is no split {split!r}; there are {', '.join(self._rows)}", code="no-split")
+            raise WeftError(f"there is no split {split!r}; there are {', '.join(self._rows)}", code="no-split")
         return self._rows[split]
 
     def take_note(self, found_bad: Iterable[Dropped]) -> None:

@@ -184,6 +184,8 @@ class LabelMap(Field):
                     f"say `ignore: 0` and `remap` 1 to {num_classes} to 0 to {num_classes - 1}"
                 )
             return f"the numbers seem to start at 1: `remap` 1 to {num_classes} to 0 to {num_classes - 1}"
+        if self._table is not None:
+            return "say in `remap` which class they are, or `ignore` one that has no label"
         if max(strange) < 2 * num_classes:
             return "the classes may be those of a longer list: check `classes`"
         return "these look like another data set's numbers: give `remap`, or check that this column holds the labels"
