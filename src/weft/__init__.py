@@ -18,6 +18,7 @@ _PUBLIC = {
     "Model": "weft.model",
     "Part": "weft.registry",
     "Predictor": "weft.engine.predict",
+    "StreamingPredictor": "weft.engine.stream",
     "WeftError": "weft.errors",
     "ConfigError": "weft.errors",
     "build_data": "weft.data.pipeline",

@@ -141,7 +141,10 @@ class Model(nn.Module):
 
     def views(self, features: dict[str, Features], size: tuple[int, int]) -> Views:
         """Fuse: what the heads read of the features that `encode` gives."""
-        views = {**features, **self.fusion(features)}
+        return self.shown({**features, **self.fusion(features)}, size)
+
+    def shown(self, views: Mapping[str, Features], size: tuple[int, int]) -> Views:
+        """What the heads read of the modalities' features and the fusion's views."""
         read = {name: views[name] for name in dict.fromkeys(view for over in self.over.values() for view in over)}
         rows = {
             name: view if bool(view.present.all()) else view.select(view.present)

@@ -368,6 +368,25 @@ def test_what_cannot_stream_says_why() -> None:
         TransformerFusion({"clip": CLIP, "age": AGE}, dim=16, heads=2).step({}, None)
 
 
+def test_a_token_for_each_step_is_the_mean_of_what_it_holds() -> None:
+    specs = {"words": WORDS, "sound": SOUND, "age": AGE}
+    features = {"words": words(2, 1, longest=3), "sound": words(3, 1, longest=3, dim=3)}
+    features = {m: f.keep(torch.tensor([True, False])) for m, f in features.items()}
+    features["age"] = Features.of_vector(torch.randn(2, 3))
+    fusion = DtlFusion(specs, **SMALL).eval()
+    by_step = DtlFusion(specs, **SMALL, tokens="steps").eval()
+    by_step.load_state_dict(fusion.state_dict())
+    everything, steps = fusion(features)["fused"].tokens, by_step(features)["fused"]
+    torch.testing.assert_close(steps.tokens[0, 0], everything[0, [0, 3]].mean(0))
+    torch.testing.assert_close(steps.tokens[0, 2], everything[0, 5])  # there are two words
+    torch.testing.assert_close(steps.tokens[1, 0], everything[1, 6])  # the second row has its age alone
+    assert steps.mask.tolist() == [[True] * 3, [True, False, False]]
+    with pytest.raises(ValueError, match="none of the modalities comes in steps"):
+        DtlFusion({"still": STILL, "age": AGE}, tokens="steps", **SMALL)
+    with pytest.raises(ValueError, match="a view with maps has its frames as it is"):
+        DtlFusion({"clip": CLIP, "age": AGE}, tokens="steps", **SMALL)
+
+
 def test_only_sequences_can_be_known_before() -> None:
     with pytest.raises(ValueError, match="known names clip; only sequences can be given whole, and those are words"):
         DtlFusion({"clip": CLIP, "words": WORDS}, known=("clip",), **SMALL)

@@ -33,7 +33,7 @@ class Predictor:
 
     def __init__(self, run: Path | str, *, checkpoint: str = "best", device: str | None = None) -> None:
         # no data set is opened: what was fitted in training is all that is needed
-        self._loaded = load_run(run, checkpoint=checkpoint, device=device, manifest=_no_samples())
+        self._loaded = load_run(run, checkpoint=checkpoint, device=device, manifest=no_samples())
 
     @property
     def loaded(self) -> LoadedRun:
@@ -112,8 +112,13 @@ def predict(
             task_folder.mkdir(parents=True, exist_ok=True)
             if bool(prediction.answered[0]):
                 row = row_of(loaded, name, prediction, sample)
-                loaded.model.tasks[name].write(
-                    row, sample.id, sample.original_size, task_folder, working_size=sample.size
+                loaded.model.tasks[name].write_clip(
+                    row,
+                    sample.id,
+                    sample.original_size,
+                    task_folder,
+                    working_size=sample.size,
+                    numbers=() if sample.frames is None else sample.frames.numbers.tolist(),
                 )
                 for what, text in loaded.model.tasks[name].told(row) if inputs is not None else ():
                     loaded.run.log(f"{name}: {f'{what} {text}'.strip()}")
@@ -151,5 +156,6 @@ def _refuse_without_columns(loaded: LoadedRun, table: Manifest, path: Path) -> N
         )
 
 
-def _no_samples() -> Manifest:
+def no_samples() -> Manifest:
+    """A table without rows, for what needs no data."""
     return Manifest(pa.table({"id": pa.array([], pa.string()), "split": pa.array([], pa.string())}), Path.cwd(), {})

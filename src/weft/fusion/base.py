@@ -26,6 +26,9 @@ class Fusion(nn.Module, ABC):
     #: whether every modality must have maps
     needs_maps: ClassVar[bool] = False
 
+    #: the modalities that `step` takes frame by frame; the others are known from the start
+    timed: tuple[str, ...] = ()
+
     specs: dict[str, FeatureSpec]
 
     @abstractmethod

@@ -48,6 +48,8 @@ class DtlFusion(TokenFusion):
             known, and tokens are not told the number of their step.
         known: modalities of sequences that are given whole before the first step, such as a sentence about a clip.
         pool: what the view's vector is made of: the mean of all real tokens, or of those of the last step.
+        tokens: where no modality has maps, what the view's tokens are: all of all modalities, or one for each step, the
+            mean of what it holds, for tasks that answer every frame.
         dropout: probability of hiding a number in training, in what each part adds.
 
     Reference: after the outline of an article (docs/dtl.md); what each part is built after is said in its class.
@@ -76,9 +78,14 @@ class DtlFusion(TokenFusion):
         causal: bool = False,
         known: tuple[str, ...] = (),
         pool: Literal["mean", "last"] = "mean",
+        tokens: Literal["all", "steps"] = "all",
         dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
     ) -> None:
         super().__init__(specs, dim=dim, heads=heads, pool="class", known=known, told_time=not causal)
+        if tokens == "steps" and (not self.timed or self.specs["fused"].has_maps):
+            lack = "a view with maps has its frames as it is" if self.timed else "none of the modalities comes in steps"
+            raise ValueError(f"tokens is steps, and {lack}; leave it out")
+        self._by_step = tokens == "steps"
         cells: dict[str, Cell | None] = {"gru": "gru", "lstm": "lstm", "none": None}
         switches: dict[PartName, bool] = {
             "inter": inter,
@@ -139,6 +146,17 @@ class DtlFusion(TokenFusion):
         carried = {f"block/{key}": value for key, value in after_block.items()}
         carried |= {f"summary/{key}": value for key, value in after.items()}
         return {"fused": self.view(self.split(tokens, embedded), vector, places, features)}, carried
+
+    def sequence(self, tokens: Tensor, places: Places) -> tuple[Tensor, Tensor]:
+        """See `TokenFusion.sequence`; a row in which nothing comes in steps has what is known in the first alone."""
+        if not self._by_step:
+            return super().sequence(tokens, places)
+        held = places.of_step & places.mask[:, None]  # (B, S, N)
+        first = torch.arange(places.num_steps, device=tokens.device)[:, None] == 0
+        alone = first & places.known & places.mask[:, None]
+        held = torch.where(held.flatten(1).any(1)[:, None, None], held, alone)
+        count = held.sum(2, keepdim=True)
+        return (held / count.clamp(min=1)).to(tokens.dtype) @ tokens, count.squeeze(2) > 0  # clamp: an empty step
 
     def seen_from(self, tokens: Tensor, vector: Tensor, places: Places, num_frames: int) -> tuple[Tensor, Tensor]:
         """See `TokenFusion.seen_from`: with `causal`, of each frame what is known and what is of its step."""

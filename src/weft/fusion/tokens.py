@@ -52,7 +52,7 @@ class TokenFusion(Fusion):
         told_time: whether tokens that come in steps are told the number of their step.
 
     Attributes:
-        timed: the modalities that come in steps: clips, and sequences that are not known.
+        timed: clips, and sequences that are not known.
         block: what the tokens go through before they are attended to, if anything.
     """
 
@@ -157,7 +157,7 @@ class TokenFusion(Fusion):
         joined = self.joined(fused)
         vector = self.norm(class_token) if self.pool == "class" else Features(joined, places.mask, present).pooled
         if not self._mapped:
-            return Features(joined, places.mask, present, vector=vector)
+            return Features(*self.sequence(joined, places), present, vector=vector)
         return self._with_maps(fused, joined, vector, places, features)
 
     def joined(self, tokens: Mapping[str, Tensor]) -> Tensor:
@@ -168,6 +168,10 @@ class TokenFusion(Fusion):
         """{modality: (B, N_m, ...)} from (B, N, ...), with as many tokens of each as in `like`."""
         sizes = [like[m].shape[1] for m in self.modalities]
         return dict(zip(self.modalities, joined.split(sizes, dim=1), strict=True))
+
+    def sequence(self, tokens: Tensor, places: Places) -> tuple[Tensor, Tensor]:
+        """The view's tokens and their mask where there are no maps, from all tokens (B, N, D): these, by default."""
+        return tokens, places.mask
 
     def seen_from(self, tokens: Tensor, vector: Tensor, places: Places, num_frames: int) -> tuple[Tensor, Tensor]:
         """What each frame of the finer maps may attend to: all tokens, and one that is always there, the vector.
