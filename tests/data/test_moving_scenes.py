@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
+from weft import load_experiment
 from weft.data.formats.moving_scenes import COLUMNS, RENDERED, MovingScenes, rendered
+from weft.data.pipeline import build_data
 from weft.data.scenes.moving import (
     CLIP_FACTS,
     CUE_FRAMES,
@@ -132,6 +134,41 @@ def test_masks_lie_on_what_moves() -> None:
     assert changed.any()
     assert not changed[~(mask[1:] | mask[:-1])].any()
     assert not (mask & (rendering.stands() > 0)).any()
+
+
+def test_frames_and_what_is_said_of_them_stay_together_however_frames_are_taken() -> None:
+    encoder = {"type": "frame_maps", "backbone": {"type": "timm", "name": "test_resnet"}}
+    experiment = load_experiment(
+        {
+            "name": "taken",
+            "data": {
+                "format": "moving_scenes",
+                "num_train": 6,
+                "num_val": 1,
+                "num_test": 1,
+                "frames": {"sampling": "random", "count": 5},
+                "workers": 0,
+            },
+            "modalities": {"clip": {"type": "video", "encoder": encoder}},
+            "tasks": {
+                "lamp": {"type": "frame_classification"},
+                "recall": {"type": "frame_classification"},
+                "moves": {"type": "video_segmentation", "decoder": "fcn"},
+            },
+            "train": {"batch_size": 6},
+        }
+    )
+    batch = next(iter(build_data(experiment, facts=None).batches("train", training=True, multiple=1)))
+    assert batch.inputs["clip"].shape == (6, 5, 3, 64, 64)
+    assert len({tuple(frames) for frames in batch.frames}) > 1
+    for row, frames in enumerate(batch.frames):
+        clip = batch.inputs["clip"][row].movedim(1, 3).numpy()
+        lamps = [nearest(around(frame, "lamp"), LAMPS) for frame in clip]
+        assert batch.targets["lamp"][row].tolist() == lamps
+        assert (batch.targets["recall"][row] >= 0).tolist() == [frame >= RULES.first_recall for frame in frames]
+        mask = batch.targets["moves"][row].numpy() == 1
+        assert mask.any((1, 2)).all()
+        assert clip[mask].std(0).max() < 2 * 255 * RULES.noise  # one paint and the camera's noise
 
 
 # --- what each fact does not show in
