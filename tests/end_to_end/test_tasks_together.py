@@ -19,6 +19,8 @@ from weft.engine.apart import only
 from weft.engine.run_folder import RunFolder
 from weft.engine.train import Training
 from weft.errors import Interrupted, WeftError
+from weft.report.apart import runs_apart
+from weft.report.reading import read_run
 from weft.types import Batch
 
 from .conftest import ENCODER
@@ -94,6 +96,24 @@ def test_every_task_is_trained_by_itself_from_the_same_file(tmp_path: Path) -> N
     assert command([*asked, "--resume", "auto"]) == 0
     assert len(list((tmp_path / "runs" / "tiny-room").iterdir())) == 1
     assert command([*asked, "--resume", str(runs[0].path)]) == 2
+
+
+def test_the_report_finds_what_is_trained_apart_and_nothing_else(tmp_path: Path) -> None:
+    whole = tiny(tmp_path, balancing="pcgrad")
+    whole["train"] |= {"best": "heating/accuracy", "lr_factors": {"tasks.heating": 0.1}}
+    joint, longer = load_experiment(whole), load_experiment(whole, ["train.epochs=3", "train.seed=1"])
+    made = [joint, only(load_experiment(whole, ["train.seed=1"]), ["room"]), only(longer, ["heating"])]
+    runs = [RunFolder.create(one, echo=False) for one in made]
+    for run in runs:
+        (run.path / "evaluation" / "test").mkdir(parents=True)
+        scored = {"split": "test", "samples": 0, "modalities": ["image"], "full": "image", "tasks": {}}
+        run.write_json("evaluation/test/evaluation.json", scored)
+    read = read_run(runs[0].path)
+    apart = runs_apart(read, read.evaluations["test"])
+    assert {task: [one.folder for one in found] for task, found in apart.runs.items()} == {"room": [runs[1].path]}
+    unlike, how_to = (remark.text for remark in apart.remarks)
+    assert unlike == f"{runs[2].path} has other settings, and is left out: train.epochs 3, here 2."
+    assert "no run of heating and num_things alone" in how_to
 
 
 def test_what_is_said_of_other_tasks_goes_with_them(tmp_path: Path) -> None:

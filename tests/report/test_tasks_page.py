@@ -13,7 +13,7 @@ import yaml
 from tests.report.fake_run import MAIN, TASKS, make_run
 from tests.report.test_report import parsed, text_of
 from weft.errors import WeftError
-from weft.report import write_report
+from weft.report import write_comparison, write_report
 from weft.report.apart import runs_apart
 from weft.report.bootstrap import Scored
 from weft.report.conflict import Struggle, struggle
@@ -131,10 +131,12 @@ def test_one_task_has_no_page_of_tasks(tmp_path: Path) -> None:
 
 # ---- what training noted
 
+#: In every epoch of the fake.
+STILL = [{"weight/rooms": 1.0, "weight/corners": 0.5}] * 30
 
-def noted(folder: Path, *columns: Mapping[str, float]) -> Struggle:
-    """Of a run of two tasks whose training noted this in its first epochs."""
-    run = make_run(folder / "run", tasks=BOTH, num_samples=4, evaluated=False)
+
+def noting(run: Path, *columns: Mapping[str, float]) -> Path:
+    """The run, whose training also noted this in its first epochs."""
     with (run / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = dict.fromkeys([*rows[0], *(name for row in columns for name in row)])
@@ -144,7 +146,13 @@ def noted(folder: Path, *columns: Mapping[str, float]) -> Struggle:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows(rows)
-    return struggle(read_run(run))
+    return run
+
+
+def noted(folder: Path, *columns: Mapping[str, float]) -> Struggle:
+    """Of a run of two tasks whose training noted this in its first epochs."""
+    run = make_run(folder / "run", tasks=BOTH, num_samples=4, evaluated=False)
+    return struggle(read_run(noting(run, *columns)))
 
 
 def test_conflict_is_counted_over_all_looks_whatever_epoch_they_fell_in(tmp_path: Path) -> None:
@@ -184,11 +192,21 @@ def test_weights_are_drawn_where_they_move_and_tabulated_in_any_case(tmp_path: P
     assert (corners.last, corners.most) == ("1.80", "1.80")
     assert moving.weights_chart is not None
     assert [name for name, _, _ in moving.weights_chart.legend] == list(BOTH)
-    still = [{"weight/rooms": 1.0, "weight/corners": 0.5}] * 30
-    assert noted(tmp_path / "still", *still).weights_chart is None
+    assert noted(tmp_path / "still", *STILL).weights_chart is None
 
 
 @pytest.mark.parametrize("value", [math.nan, 0.0])
 def test_a_pair_that_was_never_measured_is_no_pair(tmp_path: Path, value: float) -> None:
     seen = noted(tmp_path, {"cosine/rooms/corners": value})
     assert len(seen.pairs) == (0 if math.isnan(value) else 1)
+
+
+def test_a_comparison_draws_weights_that_moved_and_tells_what_became_of_each_class(tmp_path: Path) -> None:
+    runs = [joint_run(tmp_path), *(alone(tmp_path, task) for task in BOTH)]
+    written = write_comparison(runs, tmp_path / "compared.html", load_tasks=load)
+    page = written.page.read_text(encoding="utf-8")
+    assert parsed(page).open == []
+    assert "weight of corners by epoch, a line per run" in page
+    assert "What joining did to each class" in text_of(page)
+    still = [noting(joint_run(tmp_path / name), *STILL) for name in ("one", "other")]
+    assert "weight of" not in write_comparison(still, tmp_path / "still.html", load_tasks=load).page.read_text()

@@ -28,6 +28,9 @@ from weft.report.tables import Cell, text_table, write_csv
 from weft.report.together import Together, together
 from weft.report.training import figure_columns, values
 
+#: Starts of columns of metrics.csv that training notes of tasks, and of two of them.
+_NOTED = ("loss/", "weight/", "cosine/")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -148,31 +151,38 @@ def _costs(runs: Mapping[str, Run], evaluations: Mapping[str, Evaluation]) -> di
 
 
 def _curves(runs: Mapping[str, Run]) -> list[Curve]:
-    """Validation figures and losses, a line per run."""
+    """Validation figures and losses, and of several tasks their weights and cosines: a line per run."""
     columns: dict[str, None] = {}
     for run in runs.values():
         columns |= dict.fromkeys(figure_columns(run))
-        columns |= dict.fromkeys(c for c in (run.metrics[0] if run.metrics else {}) if c.startswith("loss/"))
-    curves = []
-    for column in columns:
-        task, figure = column.split("/", 1) if not column.startswith("loss/") else (column[5:], "loss")
-        evaluation = next((e for run in runs.values() for e in run.evaluations.values() if task in e.tasks), None)
-        style = evaluation.tasks[task].style(figure) if evaluation else numbers.style_of(figure)
-        factor = 100 if style.unit == "%" else 1
-        series = [
-            Series(letter, [(x, factor * y) for x, y in points], index)
-            for index, (letter, run) in enumerate(runs.items())
-            if (points := values(run, column, "val") or values(run, column, "train"))
-        ]
-        chart = line_chart(
-            series,
-            label=f"{style.title} of {task} by epoch, a line per run",
-            x_label="epoch",
-            y_label=style.heading,
-            logarithmic=figure == "loss",
-        )
-        curves.append(Curve(f"{task}: {style.title}", chart))
-    return [curve for curve in curves if curve.chart]
+        noted = _NOTED if len(run.tasks) > 1 else _NOTED[:1]
+        columns |= dict.fromkeys(c for c in (run.metrics[0] if run.metrics else {}) if c.startswith(noted))
+    return [curve for column in columns if (curve := _curve(runs, column)).chart]
+
+
+def _curve(runs: Mapping[str, Run], column: str) -> Curve:
+    """One column of metrics.csv; without a chart where no run has it, or where weights never moved."""
+    what, rest = column.split("/", 1)
+    of, figure = (numbers.listed(rest.split("/")), what) if f"{what}/" in _NOTED else (what, rest)
+    evaluation = next((e for run in runs.values() for e in run.evaluations.values() if of in e.tasks), None)
+    style = evaluation.tasks[of].style(figure) if evaluation else numbers.style_of(figure)
+    factor = 100 if style.unit == "%" else 1
+    series = [
+        Series(letter, [(x, factor * y) for x, y in points], index)
+        for index, (letter, run) in enumerate(runs.items())
+        if (points := values(run, column, "val") or values(run, column, "train"))
+    ]
+    title = f"{of}: {style.title}"
+    if figure == "weight" and len({y for line in series for _, y in line.points}) <= 1:
+        return Curve(title, Markup(""))
+    chart = line_chart(
+        series,
+        label=f"{style.title} of {of} by epoch, a line per run",
+        x_label="epoch",
+        y_label=style.heading,
+        logarithmic=figure in ("loss", "weight"),
+    )
+    return Curve(title, chart)
 
 
 def _write_tables(
