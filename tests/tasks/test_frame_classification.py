@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.tasks.task_cases import CLIP_SPEC, clips
+from weft.errors import DataFault
 from weft.tasks.frame_classification import FrameClassification, FrameHead
 from weft.tasks.frame_label import FrameLabel
 from weft.types import Features, FeatureSpec
@@ -63,7 +64,7 @@ def test_tokens_that_are_no_frames_are_refused() -> None:
     given = task(FeatureSpec("sequence", 16)).eval()
     logits = given(Features.of_sequence(torch.randn(1, 7, 16), torch.tensor([7])), view="clip", size=(0, 0))
     with pytest.raises(
-        ValueError, match=r"7 tokens in the place of 3 frames; let it read, by `over`, a view of the clip"
+        DataFault, match=r"7 tokens in the place of 3 frames; let it read, by `over`, a view of the clip"
     ):
         given.loss(logits, torch.tensor([[0, 1, -1]]))
     with pytest.raises(ValueError, match="needs frames and view 'clip' is a vector"):

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from tests.tasks.task_cases import CLIP_SPEC, DECODER, FRAMES, ROWS, SIZE, clips, features
+from weft.errors import DataFault
 from weft.registry import Part
 from weft.tasks.clip_label_map import ClipLabelMap
 from weft.tasks.frames import by_clip, stills_of
@@ -90,7 +91,7 @@ def test_a_label_beyond_what_is_answered_is_refused() -> None:
     still = video(features(), view="fused", size=SIZE)
     assert still.shape[2] == 1
     target = torch.zeros(ROWS, 2, *SIZE, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=r"frame 2 of a clip has a label, and what the task reads has 1 frames"):
+    with pytest.raises(DataFault, match=r"frame 2 of a clip has a label, and what the task reads has 1 frames"):
         video.loss(still, target)
     target[:, 1] = 255
     assert video.loss(still, target)[1] == ROWS * SIZE[0] * SIZE[1]

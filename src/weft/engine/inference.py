@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -108,7 +109,7 @@ def looks(
 
 def is_dense(task: Task) -> bool:
     """Whether a task's answer is a map over the pixels."""
-    return task.field.geometry.kind in ("image", "label")
+    return task.field.geometry.has_pixels
 
 
 def kept(features: Mapping[str, Features], keep: frozenset[str]) -> dict[str, Features]:
@@ -153,8 +154,8 @@ def _placed(value: Tensor, look: Look, size: tuple[int, int]) -> tuple[Tensor, T
         sides = (left, full_width - left - width, top, full_height - top - height)
         value, seen = F.pad(value, sides), F.pad(seen, sides)
     if value.shape[-2:] != size:
-        value = F.interpolate(value, size, mode="bilinear", align_corners=False)
-        seen = F.interpolate(seen, size, mode="bilinear", align_corners=False)
+        value = _resized(value, size, mode="bilinear", align_corners=False)
+        seen = _resized(seen, size, mode="bilinear", align_corners=False)
     return value, seen
 
 
@@ -169,8 +170,10 @@ def _starts(full: int, window: int, overlap: float) -> list[int]:
     return [*range(0, full - window, stride), full - window]
 
 
-def _moves(geometry: Geometry) -> bool:
-    return geometry.kind in ("image", "label")
+def _resized(maps: Tensor, size: tuple[int, int], **how: Any) -> Tensor:
+    """(..., H, W) at another size, each by itself."""
+    resized: Tensor = F.interpolate(maps.flatten(1, -3), size, **how).unflatten(1, maps.shape[1:-2])
+    return resized
 
 
 def _scaled(batch: Batch, geometries: Mapping[str, Geometry], scale: float, multiple: int) -> Batch:
@@ -179,22 +182,22 @@ def _scaled(batch: Batch, geometries: Mapping[str, Geometry], scale: float, mult
     height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in batch.size)
     inputs = dict(batch.inputs)
     for name, geometry in geometries.items():
-        if _moves(geometry) and len(inputs[name]):
-            smooth = geometry.kind == "image" and geometry.unknown is None
+        if geometry.has_pixels and len(inputs[name]):
+            smooth = geometry.kind in ("image", "clip") and geometry.unknown is None
             mode = {"mode": "bilinear", "align_corners": False} if smooth else {"mode": "nearest"}
-            inputs[name] = F.interpolate(inputs[name].float(), (height, width), **mode)
+            inputs[name] = _resized(inputs[name].float(), (height, width), **mode)
     return replace(batch, inputs=inputs, size=(height, width), sizes=((height, width),) * len(batch))
 
 
 def _flipped(batch: Batch, geometries: Mapping[str, Geometry]) -> Batch:
-    inputs = {name: x.flip(-1) if _moves(geometries[name]) else x for name, x in batch.inputs.items()}
+    inputs = {name: x.flip(-1) if geometries[name].has_pixels else x for name, x in batch.inputs.items()}
     return replace(batch, inputs=inputs)
 
 
 def _cropped(batch: Batch, geometries: Mapping[str, Geometry], window: tuple[int, int, int, int]) -> Batch:
     top, left, height, width = window
     inputs = {
-        name: x[..., top : top + height, left : left + width] if _moves(geometries[name]) else x
+        name: x[..., top : top + height, left : left + width] if geometries[name].has_pixels else x
         for name, x in batch.inputs.items()
     }
     # `sizes` keeps the size of what the window was cut from: its answer is put back there

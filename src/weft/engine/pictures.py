@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from weft.data.collate import Sample
 from weft.engine import inference as looking
 from weft.engine.attention import Looked, looked_at
+from weft.engine.film import Film, attention_of
 from weft.engine.loading import LoadedRun
 from weft.engine.precision import autocast
 from weft.modalities.base import Field
 from weft.tasks.base import Task
-from weft.types import Batch, Prediction
+from weft.types import Batch, Features, Prediction
 
 #: What tasks draw on where a sample has no pixels: size (W, H) and colour.
 PLAIN_SIZE, PLAIN_COLOUR = (240, 120), (238, 238, 238)
@@ -116,14 +118,12 @@ class _Seen:
         )
 
     @torch.inference_mode()
-    def looked_at(self, sample: Sample, pictures: Mapping[str, Image.Image], keep: Sequence[str]) -> dict[str, Looked]:
-        """Where the fusion looks in the sample as it is, whatever else is averaged for its answer."""
-        model, modalities = self.loaded.model, self.loaded.data.modalities
-        with autocast(self.batch.present[next(iter(modalities))].device, self.loaded.precision):
+    def explained(self, keep: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Features]]:
+        """What the fusion explains of the sample as it is, whatever is averaged for its answer; and its features."""
+        model = self.loaded.model
+        with autocast(self.batch.device, self.loaded.precision):
             features = looking.kept(model.encode(self.batch), frozenset(keep))
-            explained = model.fusion.explain(features)
-        values = {name: value for name, value in sample.inputs.items() if name in keep}
-        return looked_at(explained, features, modalities, values, pictures, self.batch.size)
+            return model.fusion.explain(features), features
 
 
 @dataclass(frozen=True)
@@ -139,19 +139,33 @@ class _Drawing:
         """All there is to show; of the tasks in `alone` also the answers from each modality by itself."""
         modalities, inputs = self.loaded.data.modalities, self.sample.inputs
         texts = {m: lines for m, value in inputs.items() if (lines := modalities[m].describe(value))}
-        pictures = {m: modalities[m].draw(value) for m, value in inputs.items() if m not in texts}
+        stills = {m: value for m, value in inputs.items() if m not in texts and not modalities[m].geometry.has_frames}
+        pictures = {m: modalities[m].draw(value) for m, value in stills.items()}
         seen = _Seen.of(self.loaded, self.sample)
-        looked = seen.looked_at(self.sample, pictures, keep) if len(keep) > 1 else {}
+        explained, features = seen.explained(keep) if len(keep) > 1 else ({}, {})
         background = self._background(pictures)
         answers = seen.answers(keep)
+        values = {m: value for m, value in inputs.items() if m in keep and (m in stills or m in texts)}
+        looked = looked_at(explained, features, modalities, values, pictures, seen.batch.size)
+        tasks = self.loaded.model.tasks
+        film = Film(self.sample, modalities, tasks, background, attention_of(explained, features), seen.batch.size)
+        rows = {name: self._row(name, one) for name, one in answers.items() if bool(one.answered[0])}
         return {
             "id": self.sample.id,
             "inputs": {m: self._save(picture, f"in-{m}") for m, picture in pictures.items()},
             "texts": texts,
             "looked": {m: self._looked(m, one) for m, one in looked.items()},
-            "tasks": {task: self._answer(task, answers[task], background) for task in self.loaded.model.tasks},
+            "tasks": {
+                name: self._answer(name, rows.get(name), background)
+                for name, task in tasks.items()
+                if not task.field.geometry.has_frames
+            },
+            "film": film.drawn(rows, self._save),
             "alone": {task: self._alone(task, seen, keep) for task in alone},
         }
+
+    def _row(self, name: str, prediction: Prediction) -> np.ndarray:
+        return row_of(self.loaded, name, prediction, self.sample)
 
     def _background(self, pictures: Mapping[str, Image.Image]) -> Image.Image:
         """The first picture that shows the sample's scene; a plain one where there is none."""
@@ -162,7 +176,7 @@ class _Drawing:
         height, width = self.sample.size
         return Image.new("RGB", (width, height) if height and width else PLAIN_SIZE, PLAIN_COLOUR)
 
-    def _answer(self, name: str, prediction: Prediction, background: Image.Image) -> dict[str, Any]:
+    def _answer(self, name: str, row: np.ndarray | None, background: Image.Image) -> dict[str, Any]:
         """Truth, prediction and error: each a path, lines of text, or None."""
         task, target = self.loaded.model.tasks[name], self.sample.targets.get(name)
         drawn: dict[str, Any] = {"truth": None, "prediction": None, "error": None}
@@ -170,8 +184,7 @@ class _Drawing:
             drawn["truth"] = _lines(task.field, target) or self._save(
                 task.draw_truth(target, background), f"{name}-truth"
             )
-        if bool(prediction.answered[0]):
-            row = row_of(self.loaded, name, prediction, self.sample)
+        if row is not None:
             drawn["prediction"] = _lines(task, row) or self._save(task.draw(row, background), f"{name}-answer")
             error = None if target is None else task.draw_error(row, target, background)
             if error is not None:
@@ -182,7 +195,7 @@ class _Drawing:
         """{modality: lines} of the answers from one modality at a time."""
         answers = {modality: seen.answers([modality])[name] for modality in keep}
         return {
-            modality: _lines(self.loaded.model.tasks[name], row_of(self.loaded, name, prediction, self.sample))
+            modality: _lines(self.loaded.model.tasks[name], self._row(name, prediction))
             for modality, prediction in answers.items()
             if bool(prediction.answered[0])
         }

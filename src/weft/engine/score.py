@@ -229,14 +229,15 @@ class _Tally:
         self.found[-1].num_corrupted = len(batch)
         clean = _records(self.model, batch, looking.combine(self.model, [plain], [outputs], batch.size))
         for modality, field_of in modalities.items():
-            if field_of.geometry.kind != "image" or not bool(batch.present[modality].any()):
+            kind_of = field_of.geometry
+            if kind_of.kind not in ("image", "clip") or kind_of.vectors or not bool(batch.present[modality].any()):
                 continue
             for kind, severity in product(SEVERITIES, (0, 1, 2, 3)):
                 records = clean
                 if severity:
-                    inputs = corrupt(
-                        batch.inputs[modality], kind, severity, unknown=field_of.geometry.unknown, seed=severity
-                    )
+                    stills = batch.inputs[modality].flatten(0, -4)  # of clips every frame
+                    changed = corrupt(stills, kind, severity, unknown=kind_of.unknown, seed=severity)
+                    inputs = changed.view_as(batch.inputs[modality])
                     spoiled = replace(batch, inputs={**batch.inputs, modality: inputs})
                     records = _records(self.model, batch, self._answer_spoiled(spoiled, modality, plain))
                 self.found[-1].corrupted[modality, kind, severity] = records

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weft.metrics.curves import Curves
+from weft.report.film import Film, film
 
 #: (name, text) of each part; a text alone has the name "".
 Lines = tuple[tuple[str, str], ...]
@@ -142,6 +143,7 @@ class Picture:
         looked: {modality: where the fusion looked}.
         tasks: {task: {truth, prediction or error: Answer}}.
         alone: {task: {modality: lines of the answer from it alone}}.
+        film: what is shown frame by frame.
         spread: whether it is one of those evenly spread over the split.
         worst_of: tasks that have it among their worst.
     """
@@ -153,6 +155,7 @@ class Picture:
     worst_of: tuple[str, ...]
     looked: Mapping[str, Looked] = field(default_factory=dict)
     alone: Mapping[str, Mapping[str, Lines]] = field(default_factory=dict)
+    film: Film = field(default_factory=Film)
 
 
 def fusion_shares(data: Mapping[str, Any] | None) -> FusionShares | None:
@@ -253,6 +256,7 @@ def picture(data: Mapping[str, Any]) -> Picture:
             str(task): {str(m): _lines(lines) for m, lines in by_modality.items()}
             for task, by_modality in (data.get("alone") or {}).items()
         },
+        film=film(data.get("film")),
     )
 
 

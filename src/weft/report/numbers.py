@@ -85,6 +85,15 @@ _FRACTIONS = {
     "VOC_AP": ("VOC AP", "Pascal VOC's average precision since 2010, at an overlap of 0.5."),
     "exact_match": ("exact match", "Share of samples whose labels are all right."),
     "mean_class_accuracy": ("mean class accuracy", "Mean over the classes of recall: rare classes count as much."),
+    "J&F_mean": ("J&F mean", "Mean of the region measure J and the boundary measure F, over the clips."),
+    "J_mean": ("J mean", "Intersection ÷ union of an object on a frame: mean over frames, then over clips."),
+    "J_recall": ("J recall", "Share of the frames of a clip with J above 50 %: mean over clips."),
+    "F_mean": ("F mean", "How well the boundary of an object on a frame is met: mean over frames, then over clips."),
+    "F_recall": ("F recall", "Share of the frames of a clip with F above 50 %: mean over clips."),
+    "consistency": (
+        "consistency",
+        "Overlap of a frame's answer with that to the frame before, carried along by motion.",
+    ),
     "visibility_accuracy": ("visibility accuracy", "Share of points rightly said to be visible or hidden."),
     "box_IoU": ("box IoU", "Mean over the visible boxes of intersection ÷ union."),
     "delta_1.25": ("δ < 1.25", "Share of pixels whose ratio to the truth is within 1.25 either way."),
@@ -100,12 +109,20 @@ _NUMBERS = {
     "count_error": ("count error", "objects", False, "How far the number of boxes is from the number of objects."),
     "abs_rel": ("absolute relative error", "", False, "Mean of the absolute error ÷ the truth."),
     "ECE": ("calibration error", "%", False, "Expected calibration error: mean gap of said probability and truth."),
+    "J_decay": ("J decay", "%", False, "J in the first quarter of a clip less J in the last: mean over clips."),
+    "F_decay": ("F decay", "%", False, "F in the first quarter of a clip less F in the last: mean over clips."),
     "ODS": ("ODS", "", True, "F at the one threshold that is best for all samples: optimal data-set scale."),
     "OIS": ("OIS", "", True, "F with each sample at the threshold that is best for it: optimal image scale."),
     "loss": ("loss", "", False, "The mean loss that training lowers."),
 }
 #: The figure per class that a figure over all classes is made of, where the names do not tell.
-_PER_CLASS = {"mIoU": "IoU", "pixel_accuracy": "IoU", "accuracy": "recall", "balanced_accuracy": "recall"}
+_PER_CLASS = {
+    "mIoU": "IoU",
+    "pixel_accuracy": "IoU",
+    "accuracy": "recall",
+    "balanced_accuracy": "recall",
+    "J&F_mean": "J_mean",
+}
 _ENDINGS = {"_macro": " (macro)", "_micro": " (micro)", "_weighted": " (weighted)", "_log": " of the logarithm"}
 #: Figures whose size says nothing of how many digits are worth reading.
 _DECIMALS = {"R2": 3}

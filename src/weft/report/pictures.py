@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from weft.report import numbers
 from weft.report.embed import BUDGET, LONGEST_SIDE, Album, Embedded
+from weft.report.film import Reel, reels
 from weft.report.findings import Answer, Example, Looked, Picture
 from weft.report.run import Evaluation
 
@@ -77,10 +78,11 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """All that is shown of one sample."""
+    """All that is shown of one sample: at once, and frame by frame."""
 
     id: str
     tiles: tuple[Tile, ...]
+    reels: tuple[Reel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def gallery(evaluation: Evaluation, *, budget: int = BUDGET) -> Gallery:
     shrink = math.sqrt(min(1.0, budget / (TYPICAL_BYTES * max(number, 1))))
     album = Album(evaluation.folder, budget, max(SHORTEST_SIDE, round(LONGEST_SIDE * shrink)))
     samples = tuple(
-        Strip(picture.id, tuple(_tiles(picture, album, list(picture.tasks))))
+        _strip(picture, album, list(evaluation.tasks))
         for picture in evaluation.pictures
         if picture.spread and not picture.worst_of
     )
@@ -127,6 +129,13 @@ def _paths(picture: Picture) -> Iterator[str]:
     answers = [answer for kinds in picture.tasks.values() for answer in kinds.values()]
     yield from (one.picture for one in (*picture.inputs.values(), *answers) if one.picture)
     yield from (one.picture for one in picture.looked.values() if one.picture)
+    yield from picture.film.paths
+
+
+def _strip(picture: Picture, album: Album, tasks: list[str]) -> Strip:
+    """A sample with some of its tasks."""
+    tiles = tuple(_tiles(picture, album, [task for task in tasks if task in picture.tasks]))
+    return Strip(picture.id, tiles, reels(picture.film, album, tasks))
 
 
 def _worst(evaluation: Evaluation, task: str, album: Album) -> Iterator[Strip]:
@@ -134,7 +143,7 @@ def _worst(evaluation: Evaluation, task: str, album: Album) -> Iterator[Strip]:
     rank = {sample: place for place, sample in enumerate(evaluation.tasks[task].worst)}
     chosen = [picture for picture in evaluation.pictures if task in picture.worst_of]
     for picture in sorted(chosen, key=lambda picture: rank.get(picture.id, len(rank))):
-        yield Strip(picture.id, tuple(_tiles(picture, album, [task])))
+        yield _strip(picture, album, [task])
 
 
 def _examples(evaluation: Evaluation, task: str, album: Album) -> dict[str, tuple[Strip, ...]]:
@@ -142,9 +151,7 @@ def _examples(evaluation: Evaluation, task: str, album: Album) -> dict[str, tupl
     found = evaluation.tasks[task].agreement
     drawn = {picture.id: picture for picture in evaluation.pictures}
     kinds = {
-        _kind(example): tuple(
-            Strip(sample, tuple(_tiles(drawn[sample], album, [task]))) for sample in example.ids if sample in drawn
-        )
+        _kind(example): tuple(_strip(drawn[sample], album, [task]) for sample in example.ids if sample in drawn)
         for example in (found.examples if found else ())
     }
     return {kind: strips for kind, strips in kinds.items() if strips}

@@ -14,7 +14,7 @@ from weft.data.clipcell import split_cell
 from weft.data.clipfile import open_clip
 from weft.data.timeline import Timeline
 from weft.errors import DataFault, did_you_mean
-from weft.metrics.motion import motion_back
+from weft.metrics.motion import SMALLEST_SIDE, motion_back
 from weft.modalities.base import BadCell, Facts, Geometry, Resolve
 from weft.registry import Range
 from weft.tasks.frames import strip_of
@@ -121,6 +121,12 @@ class ClipLabelMap(LabelMap):
         for place, row in enumerate(batch.labelled[name].nonzero().squeeze(1).tolist()):
             if row in rows:
                 height, width = batch.sizes[row]
+                if min(height, width) < SMALLEST_SIDE:
+                    raise DataFault(
+                        f"motion of {name} is looked for in frames of {SMALLEST_SIDE} pixels a side or more, and those "
+                        f"of {batch.ids[row]} are {width}x{height}; set a larger data.size, or leave motion out",
+                        code="no-motion",
+                    )
                 own = frames[rows[row], : int(batch.lengths[self.motion][rows[row]]), :, :height, :width]
                 motion[place, : len(own), :height, :width] = motion_back(own.movedim(1, -1).numpy())
         return torch.cat([numbers[:, :, None].float(), torch.from_numpy(motion).movedim(-1, 2)], 2)

@@ -166,10 +166,10 @@ class FrameClassification(Task):
             sample: its id.
             size, working_size: of no matter here.
             folder: where to.
-            numbers: of the frames in what they were taken from.
+            numbers: of the frames in what they were taken from; empty: from 0 on.
         """
         header = ["id", "frame", "class", *(f"p/{name}" for name in self.classes)]
-        for number, shares in zip(numbers, prediction.T, strict=True):
+        for number, shares in zip(numbers or range(prediction.shape[1]), prediction.T, strict=True):
             said = self.classes[int(shares.argmax())]
             add_row(folder / "frames.csv", header, [sample, number, said, *(f"{share:.6f}" for share in shares)])
 
@@ -177,8 +177,7 @@ class FrameClassification(Task):
         self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
     ) -> None:
         """See `write_clip`; the frames are numbered from 0 on."""
-        numbers = range(prediction.shape[1])
-        self.write_clip(prediction, sample, size, folder, working_size=working_size, numbers=numbers)
+        self.write_clip(prediction, sample, size, folder, working_size=working_size, numbers=())
 
     def by_frame(self, prediction: np.ndarray) -> Sequence[np.ndarray]:
         """(K,) of every frame."""

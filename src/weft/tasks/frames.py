@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from weft.errors import DataFault
 from weft.types import Features
 
 #: Frames of a strip, and the gap between them in pixels.
@@ -42,19 +43,21 @@ def frames_in_both(said: Tensor, known: Tensor) -> int:
         known: (P, T) bool, the frames of the target that have a label.
 
     Raises:
-        ValueError: a frame has a label and no answer, or there are more answers than frames in the longest clip: what
+        DataFault: a frame has a label and no answer, or there are more answers than frames in the longest clip: what
             is answered and what is labelled are not the same frames.
     """
     num_said, num_frames = said.shape[1], known.shape[1]
     if num_said > num_frames:
-        raise ValueError(
+        raise DataFault(
             f"what the task reads has {num_said} tokens in the place of {num_frames} frames; let it read, by `over`, a "
-            "view of the clip alone"
+            "view of the clip alone",
+            code="other-frames",
         )
     if num_frames > num_said and bool(known[:, num_said:].any()):
-        raise ValueError(
+        raise DataFault(
             f"frame {num_said + 1} of a clip has a label, and what the task reads has {num_said} frames; let it read, "
-            "by `over`, a view of the clip whose frames are labelled"
+            "by `over`, a view of the clip whose frames are labelled",
+            code="other-frames",
         )
     return min(num_said, num_frames)
 

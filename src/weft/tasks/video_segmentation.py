@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from weft.errors import did_you_mean
@@ -17,6 +18,7 @@ from weft.metrics.motion import carried
 from weft.metrics.video import OverTime, boundary_f, region
 from weft.registry import Part, Range, register
 from weft.tasks.clip_label_map import ClipLabelMap
+from weft.tasks.colours import over, paint
 from weft.tasks.dense import DECODER, at_one_size, to_pixels
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.exchange import answer_path
@@ -191,6 +193,18 @@ class VideoSegmentation(Segmentation):
         together = ratio((rows["J_mean"] + rows["F_mean"]).sum(1) / 2, rows["occurs"].sum(1))
         return np.nan_to_num(1 - together)
 
+    def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
+        """The objects of one frame in their colours, over it; other classes as they are."""
+        return self._painted(prediction.argmax(0), background)
+
+    def draw_truth(self, target: np.ndarray, background: Image.Image) -> Image.Image:
+        """The same of the labels of one frame."""
+        return self._painted(target, background)
+
+    def _painted(self, labels: np.ndarray, background: Image.Image) -> Image.Image:
+        shown = np.isin(labels, [self.classes.index(name) for name in self.objects])
+        return over(background, paint(labels, len(self.classes)), np.where(shown, 0.65, 0.0))
+
     def by_frame(self, prediction: np.ndarray) -> Sequence[np.ndarray]:
         """(K, h, w) of every frame."""
         return list(prediction.swapaxes(0, 1))
@@ -217,10 +231,10 @@ class VideoSegmentation(Segmentation):
             size: (H, W) of the clip's own frames.
             folder: where to.
             working_size: (h, w).
-            numbers: of the frames in what they were taken from.
+            numbers: of the frames in what they were taken from; empty: from 0 on.
         """
         own = answer_path(folder, sample, "")
-        for number, still in zip(numbers, self.by_frame(prediction), strict=True):
+        for number, still in zip(numbers or range(prediction.shape[1]), self.by_frame(prediction), strict=True):
             self.write_labels(still, answer_path(own, f"{number:05d}", ".png"), size)
         self.write_legend(folder)
 
@@ -228,8 +242,7 @@ class VideoSegmentation(Segmentation):
         self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
     ) -> None:
         """See `write_clip`; the frames are numbered from 0 on."""
-        numbers = range(prediction.shape[1])
-        self.write_clip(prediction, sample, size, folder, working_size=working_size, numbers=numbers)
+        self.write_clip(prediction, sample, size, folder, working_size=working_size, numbers=())
 
     def _labelled(self, numbers: Tensor) -> Tensor:
         """(P, T) bool: the frames of which any pixel has a label."""

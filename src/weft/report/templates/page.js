@@ -50,6 +50,61 @@ for (const button of document.querySelectorAll("button.enlarge")) {
   });
 }
 dialog.addEventListener("click", () => dialog.close());
+// Clips are played: all rows of a film show one frame at a time. Without this script they are strips.
+const FRAME_SECONDS = 0.25;
+function addPlayer(film) {
+  const rows = Array.from(film.querySelectorAll("ol"), (list) => Array.from(list.children));
+  const numbers = rows[0].map((item) => item.dataset.frame);
+  if (numbers.length < 2) return;
+  const player = document.createElement("div");
+  const play = document.createElement("button"), strip = document.createElement("button");
+  const slider = document.createElement("input"), said = document.createElement("output");
+  let timer = null;
+  player.className = "player";
+  player.setAttribute("role", "group");
+  player.setAttribute("aria-label", "Player");
+  play.type = strip.type = "button";
+  play.textContent = "Play";
+  strip.textContent = "Strip";
+  strip.hidden = true;
+  slider.type = "range";
+  slider.min = slider.value = 0;
+  slider.max = numbers.length - 1;
+  slider.setAttribute("aria-label", "Frame");
+  function show(place) {
+    film.classList.add("single");
+    strip.hidden = false;
+    slider.value = place;
+    said.value = `frame ${numbers[place]}`;
+    slider.setAttribute("aria-valuetext", said.value);
+    for (const items of rows) items.forEach((item, index) => item.classList.toggle("now", index === place));
+  }
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = "Play";
+  }
+  play.addEventListener("click", () => {
+    if (timer) return stop();
+    play.textContent = "Pause";
+    show(Number(slider.value));
+    timer = setInterval(() => show((Number(slider.value) + 1) % numbers.length), 1000 * FRAME_SECONDS);
+  });
+  slider.addEventListener("input", () => {
+    stop();
+    show(Number(slider.value));
+  });
+  strip.addEventListener("click", () => {
+    stop();
+    film.classList.remove("single");
+    strip.hidden = true;
+    said.value = "";
+    play.focus();
+  });
+  player.append(play, slider, said, strip);
+  film.prepend(player);
+}
+for (const film of document.querySelectorAll(".film")) addPlayer(film);
 // The contents follow the reader.
 const links = new Map(Array.from(document.querySelectorAll("nav a"), (link) => [link.hash.slice(1), link]));
 const seen = new IntersectionObserver((entries) => {
