@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from weft.config import load_experiment
 from weft.data.formats.clips import Clips
 from weft.data.formats.davis import Davis, covering_windows, training_windows
+from weft.data.guess import guess
 from weft.data.timeline import Timeline
 from weft.errors import DataFault
 from weft.modalities.video import VideoModality
@@ -143,3 +146,39 @@ def test_the_real_sequences_are_read_each_frame_once(shared):
     line = lines[name]
     assert field.read_frames(last["clip"], manifest.resolve, line).shape == (len(line), 160, 284, 3)
     assert motion.read_frames(last["motion"], manifest.resolve, line).shape == (len(line), 160, 284, 1)
+
+
+def guessed(root: Path) -> dict:
+    text = guess(root).config_text
+    found: dict = yaml.safe_load(text)
+    load_experiment(found)  # it is a configuration without a fault
+    return found
+
+
+def test_init_finds_class_folders_of_clips(tmp_path):
+    for name in ("wave/1", "wave/2", "clap/3"):
+        frames(tmp_path / "train" / name, range(9))
+    found = guessed(tmp_path)
+    assert found["data"] == {"format": "clips", "root": str(tmp_path), "frames": {"sampling": "random", "count": 8}}
+    assert found["modalities"]["clip"]["type"] == "video"
+    assert found["tasks"] == {"label": {"type": "classification"}}
+
+
+def test_init_finds_clips_in_a_table_and_knows_davis(tmp_path):
+    frames(tmp_path / "table/a", range(3))
+    frames(tmp_path / "table/b", range(4))
+    (tmp_path / "table/all.csv").write_text("clip,act\na,run\nb,walk\n")
+    found = guessed(tmp_path / "table")
+    assert found["modalities"]["clip"]["type"] == "video"
+    assert found["data"]["columns"]["clip"] == {"kind": "video"}
+    davis(tmp_path / "davis")
+    found = guessed(tmp_path / "davis")
+    assert found["data"] == {"format": "davis", "root": str(tmp_path / "davis")}
+    assert found["tasks"] == {"masks": {"type": "video_segmentation"}}
+
+
+def test_init_takes_parallel_folders_of_scenes_for_no_clips(tmp_path):
+    for name in ("rgb", "depth"):
+        frames(tmp_path / name / "scene", range(3))
+    with pytest.raises(DataFault):
+        guess(tmp_path)

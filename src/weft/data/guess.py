@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from weft.data.audiofile import SOUNDS
-from weft.data.guess_column import ENCODERS, ColumnGuess, of_files
+from weft.data.guess_column import ENCODERS, ColumnGuess, is_clip, of_clips, of_files
 from weft.data.guess_known import known_layout
 from weft.data.guess_table import Layout, table_of_files, table_of_rows
 from weft.data.listing import RASTERS, by_stem, folder
@@ -49,6 +49,7 @@ def guess(path: Path | str) -> Guess:
     looks: list[Callable[[Path], Layout | None]] = [
         known_layout,
         table_of_files,
+        _clip_folders,
         _class_folders,
         _parallel,
         table_of_rows,
@@ -57,13 +58,34 @@ def guess(path: Path | str) -> Guess:
     if layout is None:
         raise DataFault(
             f"{root} has neither a table (.csv, .tsv, .jsonl, .parquet) of files, texts or columns with one to learn, "
-            "nor folders of pictures or sounds that are classes or are paired by name; see docs/data-formats.md for "
-            "what is read",
+            "nor folders of pictures, sounds or clips that are classes or are paired by name; see docs/data-formats.md "
+            "for what is read",
             code="no-layout",
         )
     layout.format["root"] = str(Path(path, layout.below))
     reasons = [*layout.reasons, *(f"{name}: {column.reason}" for name, column in layout.columns.items())]
     return _written(root, layout, reasons)
+
+
+def _clip_folders(root: Path) -> Layout | None:
+    """Folders of video files, or of folders of frames: classes."""
+    splits = [name for name in _folders(root) if usual_split(name) in SPLITS]
+    base = root / splits[0] if splits else root
+    clips: dict[str, list[Path]] = {}
+    for name in _folders(base):
+        parts = [path for path in sorted((base / name).iterdir()) if usual_split(path.name) not in SPLITS]
+        if found := [path for path in parts if is_clip(path)]:
+            clips[name] = found
+    scenes = [{path.name for path in found if path.is_dir()} for found in clips.values()]
+    if len(clips) < 2 or set.intersection(*scenes):
+        return None  # folders with folders of the same names are columns, not classes
+    counts = ", ".join(f"{name} {len(found)}" for name, found in list(clips.items())[:6])
+    columns = {
+        "clip": of_clips([path for found in clips.values() for path in found[:3]]),
+        "label": ColumnGuess("class", f"{len(clips)} folders of clips are classes: {counts}"),
+    }
+    reasons = [f"{' and '.join(splits)}: folders named as splits"] if splits else []
+    return Layout({"format": "clips"}, columns, reasons)
 
 
 def _class_folders(root: Path) -> Layout | None:
@@ -160,12 +182,15 @@ def _written(root: Path, layout: Layout, reasons: list[str]) -> Guess:
     if sizes:
         data["size"] = list(max(sizes))
         reasons.append(f"size {data['size']}: pictures differ in size or are large; the model sees them at this size")
+    if any(column.kind == "video" and column.declared for column in inputs.values()):
+        data["frames"] = {"sampling": "random", "count": 8}
     if layout.group:
         data["group"] = layout.group
         data["validation"] = {"by": "group"}
     tree: dict[str, Any] = {"name": _name(root.resolve().name), "data": data, "modalities": {}, "tasks": {}}
     for column, known in inputs.items():
-        entry: dict[str, Any] = {"type": known.kind, **known.options, "encoder": dict(ENCODERS[known.kind])}
+        entry: dict[str, Any] = {"type": known.kind, **known.options}
+        entry.setdefault("encoder", dict(ENCODERS[known.kind]))
         tree["modalities"][_name(column)] = entry if _name(column) == column else {**entry, "column": column}
     for column, known in targets.items():
         task = dict(known.task or {})

@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from weft.data.audiofile import SOUNDS, Header, header
+from weft.data.clipfile import open_clip
 from weft.data.declared import SEPARATOR
 from weft.data.listing import RASTERS
 from weft.data.rasterfile import Raster, open_raster
 from weft.data.text.files import COMMON, read_text
 from weft.data.text.splitting import UNSPACED
+from weft.data.videofile import VIDEOS
 from weft.modalities.base import BadCell
 
 #: Files that are opened, and cells that are looked at.
@@ -45,6 +47,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "image": _RESNET,
     "depth": _RESNET,
     "audio": {"type": "conv_rnn"},
+    "video": {"type": "frames", "backbone": _RESNET},
     "text": {"type": "text_rnn"},
     "table": {"type": "table_mlp"},
 }
@@ -55,11 +58,11 @@ class ColumnGuess:
     """What a column seems to be.
 
     Attributes:
-        kind: image, depth, audio, text, table (a row of several columns), label, class, labels, boxes, points, number,
-            path, nothing.
+        kind: image, depth, audio, video, masks (of its frames), text, table (a row of several columns), label, class,
+            labels, boxes, points, number, path, nothing.
         reason: why.
         declared: what the data format must be told of it.
-        options: of the modality.
+        options: of the modality; its encoder, where that is not the usual one of `ENCODERS`.
         task: {type, options} where it is something to learn.
         size: (height, width) to bring pictures to, where theirs differ or are large.
     """
@@ -72,7 +75,7 @@ class ColumnGuess:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        tasks = {"label": "segmentation", "class": "classification"}
+        tasks = {"label": "segmentation", "masks": "video_segmentation", "class": "classification"}
         if self.task is None and self.kind in tasks:
             object.__setattr__(self, "task", {"type": tasks[self.kind]})
 
@@ -88,6 +91,10 @@ def of_cells(cells: pa.ChunkedArray, root: Path) -> ColumnGuess:
     if not given:
         return ColumnGuess("nothing", "empty everywhere; left out")
     texts = [value for value in given if isinstance(value, str)]
+    clips = [root / text for text in texts if len(text) < 1000 and is_clip(root / text)]
+    named_once = len(set(clips)) > 0.5 * len(clips)  # names of classes can be those of folders
+    if len(clips) > 0.5 * len(given) and named_once and not any(".." in path.parts for path in clips):
+        return of_clips(clips)
     there = [root / text for text in texts if len(text) < 1000 and _is_file(root, text)]
     if len(there) > 0.5 * len(given):
         share = f"{100 * len(there) / len(given):.0f} % of its values are files"
@@ -138,7 +145,37 @@ def of_files(paths: Sequence[Path], *, name: str) -> ColumnGuess:
     kinds = ", ".join(sorted({f"{raster.pixels.dtype} {raster.mode}" for raster in rasters}))
     count = max(channels) if max(channels) not in (2, 4) else (3 if max(channels) == 4 else 1)
     options = {} if count == 3 else {"channels": count}
-    return ColumnGuess("image", f"pictures ({kinds})", options=options, size=_size(rasters))
+    return ColumnGuess("image", f"pictures ({kinds})", options=options, size=_size_of(rasters))
+
+
+def is_clip(path: Path) -> bool:
+    """Whether it is a video file, by its name, or a folder with pictures in it."""
+    try:
+        if path.is_dir():
+            return any(entry.suffix.lower() in RASTERS for entry in path.iterdir())
+        return path.suffix.lower() in VIDEOS and path.is_file()
+    except (OSError, ValueError):
+        return False  # a text that cannot even be a name
+
+
+def of_clips(paths: Sequence[Path]) -> ColumnGuess:
+    """Judge video files, or folders of frames, by some of them."""
+    places = np.unique(np.linspace(0, len(paths) - 1, min(_FILES, len(paths))).astype(int))
+    lengths: list[int] = []
+    sizes: list[tuple[int, int]] = []
+    for place in places:
+        try:
+            clip = open_clip(paths[place])
+            first = next(iter(clip.frames([0])))
+            pixels = first if isinstance(first, np.ndarray) else open_raster(first).pixels
+        except BadCell:
+            continue  # `weft data` names every clip that cannot be read
+        lengths.append(len(clip.timeline))
+        sizes.append(pixels.shape[:2])
+    if not lengths:
+        return ColumnGuess("path", f"none of {len(places)} clips could be read; left out")
+    reason = f"clips of {min(lengths)} to {max(lengths)} frames; 8 are taken of each, at random in training"
+    return ColumnGuess("video", reason, {"kind": "video"}, size=_size(sizes))
 
 
 def _of_sounds(paths: Sequence[Path]) -> ColumnGuess:
@@ -172,16 +209,16 @@ def _of_grey(rasters: Sequence[Raster], name: str) -> ColumnGuess:
             "depth",
             f"{kind} in one channel is taken for depth in metres; check",
             {"kind": "depth"},
-            size=_size(rasters),
+            size=_size_of(rasters),
         )
     if kind == np.uint8 and not _sounds_like_depth(name):
         reason = f"8 bits in one channel with up to {most} different values in a file: a grey picture"
-        return ColumnGuess("image", reason, options={"channels": 1}, size=_size(rasters))
+        return ColumnGuess("image", reason, options={"channels": 1}, size=_size_of(rasters))
     scale = 0.04 if kind == np.uint8 else 0.001
     why = f"{8 * kind.itemsize} bits in one channel, up to {int(values.max())}, are taken for depth of unknown unit:"
     unit = f"metres_per_unit {scale} is assumed, so that the farthest is {scale * int(values.max()):.3g} m; check"
     declared = {"kind": "depth", "metres_per_unit": scale}
-    return ColumnGuess("depth", f"{why} {unit}", declared, size=_size(rasters))
+    return ColumnGuess("depth", f"{why} {unit}", declared, size=_size_of(rasters))
 
 
 def _of_labels(values: list[int], num_files: int, palette: bool) -> ColumnGuess:
@@ -257,9 +294,13 @@ def _of_lists(given: list[Any]) -> ColumnGuess:
     return ColumnGuess("labels", "lists: several labels a sample", {"kind": "labels"}, task=task)
 
 
-def _size(rasters: Sequence[Raster]) -> tuple[int, int] | None:
+def _size_of(rasters: Sequence[Raster]) -> tuple[int, int] | None:
+    return _size([(raster.pixels.shape[0], raster.pixels.shape[1]) for raster in rasters])
+
+
+def _size(shapes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     """A size for all, where they differ or are large: the median shape, sides a multiple of 32."""
-    sizes = np.array([raster.pixels.shape[:2] for raster in rasters])
+    sizes = np.array(shapes)
     if (sizes == sizes[0]).all() and sizes.max() <= _LARGEST:
         return None
     height, width = np.median(sizes, axis=0)

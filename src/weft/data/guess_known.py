@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from weft.data.formats import chestxray14, mvsa
-from weft.data.guess_column import ColumnGuess
+from weft.data.guess_column import ENCODERS, ColumnGuess
 from weft.data.guess_table import Layout
 from weft.data.manifest import SPLITS, usual_split
 
@@ -20,7 +20,16 @@ _BOXES = ColumnGuess("boxes", "boxes with the data set's own classes", task={"ty
 
 def known_layout(root: Path) -> Layout | None:
     """The first layout that a folder has; None where it has none of them."""
-    looks: tuple[Callable[[Path], Layout | None], ...] = (_nyuv2, _camvid, _voc, _coco, _mvsa, _chestxray14, _digits)
+    looks: tuple[Callable[[Path], Layout | None], ...] = (
+        _nyuv2,
+        _camvid,
+        _davis,
+        _voc,
+        _coco,
+        _mvsa,
+        _chestxray14,
+        _digits,
+    )
     return next((found for look in looks if (found := look(root)) is not None), None)
 
 
@@ -36,6 +45,20 @@ def _camvid(root: Path) -> Layout | None:
         return None
     columns = {"image": _RASTER, "label": _LABEL}
     return Layout({"format": "camvid"}, columns, ["train/ and trainannot/: laid out as camvid"])
+
+
+def _davis(root: Path) -> Layout | None:
+    tops = [root / name for name in ("JPEGImages", "Annotations")]
+    resolutions = [path.name for path in sorted(tops[0].glob("*p")) if (tops[1] / path.name).is_dir()]
+    if not resolutions:
+        return None
+    maps = {"type": "frame_maps", "backbone": dict(ENCODERS["image"])}
+    layout = Layout({"format": "davis"}, {"clip": ColumnGuess("video", "its windows", options={"encoder": maps})})
+    if "480p" not in resolutions:
+        layout.format["resolution"] = resolutions[0]
+    layout.columns["masks"] = ColumnGuess("masks", "background and object")
+    layout.reasons.append(f"JPEGImages/{resolutions[0]}/ and Annotations/{resolutions[0]}/: laid out as davis")
+    return layout
 
 
 def _voc(root: Path) -> Layout | None:
