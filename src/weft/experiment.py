@@ -266,6 +266,8 @@ class TrainConfig:
         layer_decay: factor on the learning rate per encoder stage away from the output.
         clip: largest norm of the gradient.
         ema: decay of the exponential moving average of the weights that is evaluated and saved as best.
+        sync_batch_norm: of several processes, normalise over the samples of all, where every sample has every
+            modality; on GPUs.
         early_stopping: stop after so many evaluations without a better one.
         best: the validation figure that the best checkpoint is chosen by, `task/figure`; by default the mean over the
             tasks of each one's main figure.
@@ -294,6 +296,7 @@ class TrainConfig:
     layer_decay: Annotated[float, Range(0, 1, open_low=True)] = 1.0
     clip: Positive | None = None
     ema: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
+    sync_batch_norm: bool = False
     early_stopping: Count | None = None
     best: str | None = None
     evaluate_every: Count = 1

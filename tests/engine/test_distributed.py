@@ -6,13 +6,13 @@ import copy
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ import weft
 from weft import Experiment, cli, load_experiment, registry
 from weft.data.feature_store import FeatureStore
 from weft.data.shard import Shard
-from weft.engine.distributed import ALONE, Gathering, statistics, together
+from weft.engine.batch_norm import check_shares, statistics, synchronise
+from weft.engine.distributed import ALONE, Gathering, together
 from weft.engine.evaluate import read_records
 from weft.engine.resume import check_setting
 from weft.engine.run_folder import RunFolder
@@ -164,7 +165,7 @@ def test_a_short_batch_leaves_no_process_with_a_single_sample() -> None:
 
 # --- whole runs ------------------------------------------------------------------------------------------------------
 
-ENCODER = {"type": "timm", "name": "mobilenetv3_small_050", "freeze_bn": True}
+ENCODER = {"type": "timm", "name": "test_efficientnet", "freeze_bn": True}
 
 
 def tiny(output: Path, **train: Any) -> dict[str, Any]:
@@ -273,7 +274,7 @@ def test_interrupted_in_one_process_both_save_once_and_go_on_to_the_bit(run_of_t
     def interrupted(gathering: Gathering) -> Any:
         original = Training._step
 
-        def stopping(self: Training, batches: list[Batch]) -> None:
+        def stopping(self: Training, batches: Sequence[Batch]) -> None:
             original(self, batches)
             if self.position.step == 1 and gathering.rank == 1:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -294,23 +295,15 @@ def test_interrupted_in_one_process_both_save_once_and_go_on_to_the_bit(run_of_t
         assert torch.equal(weights(run)[key], value), key
 
 
-def test_another_number_of_processes_goes_on_where_that_changes_the_last_bits_alone(
-    run_of_two: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(run_of_two, run)
-    weft.train(RunFolder(run).experiment(), resume=run, progress=False)
-    assert (
-        "this run had 2 processes and has 1 now: it goes on, but not to the last bit" in (run / "log.txt").read_text()
-    )
-
-
 def test_another_number_of_processes_is_refused_where_it_changes_what_a_layer_sees() -> None:
     learns, other = torch.nn.BatchNorm1d(2), torch.nn.LayerNorm(2)
     with pytest.raises(ConfigError, match="the run had 2 processes and 4 are here; the network has BatchNorm"):
         check_setting(Setting(1, 2), Setting(1, 4), learns, source="run")  # type: ignore[arg-type]
     assert check_setting(Setting(1, 2), Setting(1, 2), learns, source="run") == []  # type: ignore[arg-type]
-    assert len(check_setting(Setting(1, 2), Setting(8, 4), other, source="run")) == 2  # type: ignore[arg-type]
+    assert check_setting(Setting(1, 2), Setting(8, 4), other, source="run") == [  # type: ignore[arg-type]
+        "this run had 1 threads and has 8 now: it goes on, but not to the last bit as it would have",
+        "this run had 2 processes and has 4 now: it goes on, but not to the last bit as it would have",
+    ]
 
 
 def test_processes_share_the_room_for_features(tmp_path: Path) -> None:
@@ -322,51 +315,103 @@ def test_processes_share_the_room_for_features(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in folders[0].iterdir()) <= 4000
 
 
-def failing(kind: str, gathering: Gathering, output: Path) -> None:
-    """A run whose second process comes to grief in the second step."""
-    original = Training._step
+def test_what_ends_one_process_ends_the_other_with_its_words(tmp_path: Path) -> None:
+    def broken(gathering: Gathering) -> None:
+        if gathering.rank == 1:
+            raise DataFault("a picture is broken")
+        gathering.wait()
 
-    def spoiled(self: Training, batches: list[Batch]) -> None:
-        if gathering.rank == 1 and self.position.step == 0:
-            if kind == "fault":
-                raise DataFault("a picture is broken")
-            if kind == "killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            batches[0].inputs["image"] = torch.full_like(batches[0].inputs["image"].float(), float("nan"))
-        original(self, batches)
+    def unwritable(gathering: Gathering) -> None:
+        def write() -> None:
+            raise DataFault("the disk is full")
 
-    Training._step = spoiled  # type: ignore[method-assign]  # in this process alone
-    weft.train(of_two(output), progress=False)
+        gathering.first(write)
 
-
-@pytest.mark.parametrize(
-    ("kind", "code", "said"),
-    [
-        ("fault", 3, "rank 0 of 2 processes stops, as rank 1 did: a picture is broken"),
-        ("killed", 5, "rank 0 of 2 processes stops, as another has ended without a word"),
-        ("nan", 4, "step 0: a loss or gradient is not finite: task 'room', samples "),
-    ],
-)
-def test_what_ends_one_process_ends_both_with_words(kind: str, code: int, said: str, tmp_path: Path) -> None:
-    first, second = in_two(lambda gathering: failing(kind, gathering, tmp_path), tmp_path)
-    assert first[0] == code
-    assert first[1].startswith(said)
-    assert second == {"fault": (3, "a picture is broken"), "killed": None}.get(kind, second)
-    if kind == "nan":
-        kept = json.loads(next(tmp_path.glob("tiny/*/failures/step-0.json")).read_text())
-        assert kept["tasks"]["room"]
-        assert set(kept["tasks"]["room"]) <= set(kept["ids"][1])
-        assert len(list(tmp_path.glob("tiny/*/failures/*.safetensors"))) == 2
+    first, second = in_two(broken, tmp_path)
+    assert second == (3, "a picture is broken")
+    assert first == (3, "rank 0 of 2 processes stops, as rank 1 did: a picture is broken")
+    first, second = in_two(unwritable, tmp_path)
+    assert first == (3, "the disk is full")
+    assert second == (3, "rank 1 of 2 processes stops, as rank 0 did: the disk is full")
 
 
-def test_a_batch_too_small_for_the_processes_is_refused(tmp_path: Path) -> None:
-    learning = {"type": "timm", "name": "mobilenetv3_small_050"}
-    content = tiny(tmp_path, batch_size=3)
-    content["modalities"]["image"]["encoder"] = content["modalities"]["depth"]["encoder"] = learning
+def test_a_process_that_is_killed_ends_the_other_with_words(tmp_path: Path) -> None:
+    def killed(gathering: Gathering) -> None:
+        if gathering.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        gathering.sum(torch.zeros(3))
 
-    first, second = in_two(lambda gathering: weft.train(load_experiment(content), progress=False), tmp_path)
-    assert "give 4 at least (two samples for each, as BatchNorm cannot learn from one)" in first[1]
-    assert first[0] == second[0] == 2
+    first, second = in_two(killed, tmp_path)
+    assert second is None
+    assert first[0] == 5
+    assert first[1].startswith(
+        "rank 0 of 2 processes stops, as another has ended without a word; it may have been killed"
+    )
+
+
+def test_what_is_not_finite_in_one_process_stops_both_and_names_its_samples(tmp_path: Path) -> None:
+    def spoiled(gathering: Gathering) -> None:
+        original = Training._step
+
+        def step(self: Training, batches: Sequence[Batch]) -> None:
+            if gathering.rank == 1:
+                batches[0].inputs["image"] = torch.full_like(batches[0].inputs["image"].float(), float("nan"))
+            original(self, batches)
+
+        Training._step = step  # type: ignore[method-assign]  # in this process alone
+        weft.train(of_two(tmp_path), progress=False)
+
+    first, second = in_two(spoiled, tmp_path)
+    assert first[0] == second[0] == 4
+    assert first[1].startswith("step 0: a loss or gradient is not finite: task 'room', samples ")
+    kept = json.loads(next(tmp_path.glob("tiny/*/failures/step-0.json")).read_text())
+    assert kept["tasks"]["room"]
+    assert set(kept["tasks"]["room"]) <= set(kept["ids"][1])
+    assert len(list(tmp_path.glob("tiny/*/failures/*.safetensors"))) == 2
+
+
+class Four(Gathering):
+    """One of four processes, with nobody there."""
+
+    size = 4
+
+
+def test_synchronised_batch_norm_is_refused_where_it_would_wait_and_else_keeps_the_network(tmp_path: Path) -> None:
+    model, _ = made(tmp_path, {"label": {"type": "segmentation"}})
+    experiment = of_two(tmp_path)
+    data: Any = SimpleNamespace(
+        counts={"train": {"samples": 9, "modalities": {"image": 9, "depth": 5}}}, shares_all=lambda split: False
+    )
+    with pytest.raises(ConfigError, match="all processes must come to all layers") as refused:
+        synchronise(model, experiment, data, torch.device("cpu"), Four())
+    said = str(refused.value)
+    for words in ("GPUs alone", "image is missing, or dropped", "depth is missing", "the last batch of an epoch"):
+        assert words in said
+    for modality in experiment.modalities:
+        data.counts["train"]["modalities"][modality] = 9
+    data.shares_all = lambda split: True
+    whole = load_experiment({**experiment.resolved, "modalities": {"image": {"encoder": ENCODER}}})
+    converted = copy.deepcopy(model)
+    synchronise(converted, whole, data, torch.device("cuda"), Four())
+    norms = [m for m in converted.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    assert converted.state_dict().keys() == model.state_dict().keys()
+    assert statistics(converted.train()) == []
+    picture = torch.randn(1, 3, 48, 48)
+    tokens = [network.eval().encoders["image"](picture).tokens for network in (model, converted)]
+    assert torch.allclose(tokens[0], tokens[1], atol=1e-5)
+
+
+def test_a_batch_too_small_for_the_processes_is_refused() -> None:
+    check_shares(torch.nn.LayerNorm(2), 4, Four())
+    check_shares(torch.nn.BatchNorm1d(2), 8, Four())
+    with pytest.raises(ConfigError, match=r"train\.batch_size: 3 was given, and 4 processes .* give 4 at least"):
+        check_shares(torch.nn.LayerNorm(2), 3, Four())
+    with pytest.raises(
+        ConfigError, match="give 8 at least \\(two samples for each, as BatchNorm cannot learn from one"
+    ):
+        check_shares(torch.nn.BatchNorm1d(2), 7, Four())
 
 
 def test_commands_that_would_be_done_twice_are_refused(

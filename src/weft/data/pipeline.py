@@ -215,6 +215,12 @@ class Data:
                     self._drop(dropped)
                 yield loaded.batch
 
+    def shares_all(self, split: str) -> bool:
+        """Whether of every training batch of an epoch each process has some samples."""
+        rest = self._order.num_samples(self._split_rows(split), split) % self._batch_size
+        last = Shard(self._shard.number - 1, self._shard.number).of_batch(np.arange(rest), self._batch_size)
+        return rest <= 1 or len(last) > 0  # a last batch of one is left out
+
     def use_features(self, features: FeatureReader) -> None:
         """From now on leave out of batches what frozen encoders need not see again."""
         self._reader = replace(self._reader, features=features)

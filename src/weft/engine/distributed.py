@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from weft.data.shard import Shard
-from weft.errors import ConfigError, ElsewhereFault, ResourceFault, WeftError
+from weft.errors import ElsewhereFault, ResourceFault, WeftError
 
 T = TypeVar("T")
 
@@ -290,30 +290,6 @@ def _join() -> Gathering:
         local_rank=int(os.environ["LOCAL_RANK"]),
         local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
     )
-
-
-def check_shares(model: nn.Module, batch_size: int, gathering: Gathering) -> None:
-    """Whether each process gets enough of a batch to learn from.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    needed = 2 * gathering.size if statistics(model) and gathering.size > 1 else gathering.size
-    if batch_size < needed:
-        reason = "two samples for each, as BatchNorm cannot learn from one" if needed > gathering.size else "one each"
-        raise ConfigError(
-            [
-                f"train.batch_size: {batch_size} was given, and {gathering.size} processes share a batch; "
-                f"give {needed} at least ({reason}), or start fewer processes"
-            ]
-        )
-
-
-def statistics(model: nn.Module) -> list[Tensor]:
-    """What BatchNorm has learned by looking on, and not by gradients: its means and variances, where it still does."""
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
-    learned = [norm for norm in norms if norm.training and norm.track_running_stats]
-    return [tensor for norm in learned for tensor in (norm.running_mean, norm.running_var) if tensor is not None]
 
 
 def _places(flat: Tensor, parameters: Sequence[nn.Parameter]) -> Iterator[Tensor]:

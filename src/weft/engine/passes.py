@@ -209,16 +209,16 @@ class Passes:
         """
         ahead = [see(batch) for batch in self.batches[:1]]
         losses = ahead[0].losses if ahead else {}
+        totals = {task: float(losses[task][0].detach()) if losses else 0.0 for task in self.model.tasks}
         counts = (
             _sum_counts(self.model, self.batches)
             if self.several
-            else {task: float(losses[task][1]) if task in losses else 0.0 for task in self.model.tasks}
+            else {task: float(losses[task][1]) if losses else 0.0 for task in self.model.tasks}
         )
-        self.counts = {task: count for task, count in self.gathering.add(counts).items() if count > 0}
-        self.totals = dict.fromkeys(self.counts, 0.0)
-        self._note(losses)
-        if not self.several:
-            self.totals = self.gathering.add(self.totals)
+        found = torch.tensor([[totals[task], counts[task]] for task in self.model.tasks], dtype=torch.float64)
+        of_all = dict(zip(self.model.tasks, self.gathering.sum(found).tolist(), strict=True))
+        self.counts = {task: count for task, (_, count) in of_all.items() if count > 0}
+        self.totals = {task: totals[task] if self.several else of_all[task][0] for task in self.counts}
         return self._looks(ahead, see)
 
     def _looks(self, ahead: list[Look], see: Callable[[Batch], Look]) -> Iterator[Look]:
@@ -238,8 +238,9 @@ class Passes:
         return torch.zeros(len(self.counts), len(self.counts), dtype=torch.float64)
 
     def _weights(self, gramian: Gramian | None = None) -> dict[str, float]:
-        """What the rule says: asked in one process, since it may draw at random."""
-        return self.gathering.first(lambda: self.balance.weights(self._seen(gramian)))
+        """What the rule says: asked in one process, since it may draw at random; the others add nothing."""
+        said = self.balance.weights(self._seen(gramian)) if self.gathering.leads else dict.fromkeys(self.counts, 0.0)
+        return self.gathering.add({task: said[task] for task in self.counts})
 
     def _sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Each parameter's gradient becomes that of all processes."""
@@ -250,8 +251,7 @@ class Passes:
     def _note(self, losses: Losses) -> None:
         """Add up what the losses of a batch say."""
         for task in self.counts:
-            if task in losses:
-                self.totals[task] += float(losses[task][0].detach())
+            self.totals[task] += float(losses[task][0].detach())
 
     def _objectives(self, losses: Losses, weights: Mapping[str, float] | None = None) -> dict[str, Tensor]:
         """{task: what the batch adds to `factor` · mean loss over the step, times its weight}."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from weft.engine.distributed import statistics
+from weft.engine.batch_norm import statistics
 from weft.engine.run_folder import RunFolder, newest_run
 from weft.engine.saving import Setting
 from weft.errors import ConfigError

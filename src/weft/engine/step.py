@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import torch
 
-from weft.engine.distributed import ALONE, Gathering, statistics
+from weft.engine.batch_norm import statistics
+from weft.engine.distributed import ALONE, Gathering
 from weft.engine.passes import Balance, Passes, Taken, forward
 from weft.model import Model
 from weft.types import Batch

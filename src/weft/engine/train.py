@@ -18,9 +18,10 @@ from weft.config import load_experiment
 from weft.data.pipeline import Data, build_data
 from weft.engine import checkpoint as checkpoints
 from weft.engine import failures
+from weft.engine.batch_norm import check_shares, synchronise
 from weft.engine.build import build_model, size_multiple
 from weft.engine.device import choose_device
-from weft.engine.distributed import ALONE, Gathering, check_shares, together
+from weft.engine.distributed import ALONE, Gathering, together
 from weft.engine.feature_cache import FeatureCache
 from weft.engine.interrupt import Signals
 from weft.engine.journal import Journal
@@ -112,6 +113,8 @@ class Training:
             self.taken_over = take_over(self.model, Path(self.config.start_from))
             self._log(self.taken_over.lines())
         gathering.share_weights(self.model)
+        if self.config.sync_batch_norm:
+            synchronise(self.model, experiment, self.data, self.device, gathering)
         self.model.train()
         check_shares(self.model, self.config.batch_size, gathering)
         self.model.to(self.device).to(memory_format=torch.channels_last)  # faster for convolutions on every device
