@@ -143,7 +143,8 @@ class Training:
         self._log(self.features.notes)
         self.journal = Journal(run, experiment, self.data, self.model, num_rows=self.position.num_rows)
         if self.config.compile:
-            for module in (*self.model.encoders.values(), self.model.fusion, *self.model.tasks.values()):
+            parts = (self.model.encoders, self.model.sharing, self.model.tasks)
+            for module in (self.model.fusion, *(module for part in parts for module in part.values())):
                 module.compile()
 
     def fit(self) -> None:
