@@ -143,6 +143,22 @@ def write_panoptic(root: Path) -> None:
         write_json(root, f"panoptic_{name}", annotations, images=images)
 
 
+def write_davis(root: Path) -> None:
+    """Four sequences of five frames, with something that moves over noise."""
+    generator = np.random.default_rng(0)
+    for sequence in ("bear", "car", "dog", "swan"):
+        noise = generator.integers(0, 255, (48, 80, 3), dtype=np.uint8)
+        for frame in range(5):
+            mask = np.zeros((48, 80), np.uint8)
+            mask[10:30, 8 * frame : 8 * frame + 20] = 255
+            drawn = {"JPEGImages": np.where(mask[..., None] > 0, 255, noise), "Annotations": mask, "Motion": mask // 2}
+            for folder, pixels in list(drawn.items())[: 2 if frame == 4 else 3]:  # no motion of the last frame
+                place = root / folder / "480p" / sequence
+                place.mkdir(parents=True, exist_ok=True)
+                suffix = "jpg" if folder == "JPEGImages" else "png"
+                Image.fromarray(pixels.astype(np.uint8)).save(place / f"{frame:05}.{suffix}")
+
+
 #: What writes a small data set of a format, and the changes that make an experiment of it small.
 WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nyuv2": (write_questions, ["data.size=[96, 128]", "data.validation.fraction=0.3"]),
@@ -151,6 +167,7 @@ WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "table": (write_houses, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "chestxray14": (write_chestxray14, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "folder": (write_pennfudan, ["data.size=[64, 96]", "data.validation.fraction=0.3"]),
+    "davis": (write_davis, ["data.size=[48, 80]", "data.length=3", "data.stride=1"]),
     "voc": (write_voc, ["data.size=[64, 64]"]),
     "coco": (write_panoptic, ["data.size=[64, 64]"]),
     "digits": (write_digits, ["data.limit=16", "train.batch_size=8"]),  # 28 pixels leave one to a BatchNorm of one row
@@ -165,6 +182,7 @@ def test_a_shipped_experiment_runs_for_two_steps(config: Path, tmp_path: Path) -
     for name, modality in content["modalities"].items():
         place, encoder = f"modalities.{name}.encoder", modality["encoder"]
         overrides += [f"{place}.pretrained=false"] if "pretrained" in encoder else []
+        overrides += [f"{place}.backbone.pretrained=false"] if "pretrained" in encoder.get("backbone", {}) else []
         if encoder.get("type") == "huggingface":
             overrides += [f"{place}.name=null", f"{place}.weights={tiny_bert()}"]
     sets = {f"data.sets.{name}": one for name, one in content["data"].get("sets", {}).items()}

@@ -38,7 +38,7 @@ class Davis:
     """Windows of the frames in `JPEGImages/RESOLUTION/SEQUENCE/`, with masks of the same names in `Annotations/…`.
 
     A window is `length` frames, every `stride`-th. Outside training each frame of a sequence is in exactly one; a
-    window at its end may be shorter. In training windows begin every `step` frames, and one more ends with the
+    window at its end may be shorter; with `whole` a sequence is one window, as DAVIS measures it. In training windows begin every `step` frames, and one more ends with the
     sequence; all are whole, unless the sequence is shorter than one.
 
     The splits are those of the lists `train.txt` and `val.txt` in `ImageSets/RESOLUTION/`, `ImageSets/2016/` or
@@ -56,6 +56,7 @@ class Davis:
         stride: from one frame of a window to the next.
         step: from the beginning of a training window to that of the next; by default the frames that a window spans, so
             that none is in two.
+        whole: outside training, whole sequences in the place of windows, with every frame.
         resolution: the folder below `JPEGImages`.
         test: share of the sequences that are the test part where there are no lists, rounded, at least one; 0: none.
         val: likewise for the validation part.
@@ -69,6 +70,7 @@ class Davis:
         length: Count = 8,
         stride: Count = 1,
         step: Count | None = None,
+        whole: bool = False,
         resolution: str = "480p",
         test: Share = 0.3,
         val: Share = 0.15,
@@ -77,6 +79,7 @@ class Davis:
         self.root = root
         self.length, self.stride = length, stride
         self.step = length * stride if step is None else step
+        self.whole = whole
         self.resolution = resolution
         self.shares = {"test": test, "val": val}
         self.seed = seed
@@ -147,20 +150,22 @@ class Davis:
             numbers = open_clip(root / paths["clip"]).timeline.numbers
         except BadCell as error:
             raise DataFault(str(error), code=error.code) from error
+        row = {
+            "split": split,
+            "masks": paths.get("masks"),
+            "motion": paths.get("motion"),
+            "sequence": sequence,
+        }
+        if self.whole and split != "train":
+            yield {**row, "id": sequence, "clip": paths["clip"]}
+            return
         first, last = int(numbers[0]), int(numbers[-1])
         windows = training_windows if split == "train" else covering_windows
         for start, stop in windows(last - first + 1, self.length, self.stride, self.step):
             part = f"#frames={first + start}:{first + stop}:{self.stride}"
             if not np.isin(np.arange(first + start, first + stop, self.stride), numbers).any():
                 continue  # all of them are missing in the folder
-            yield {
-                "id": f"{sequence}/{first + start:05d}",
-                "split": split,
-                "clip": paths["clip"] + part,
-                "masks": paths.get("masks"),
-                "motion": paths.get("motion"),
-                "sequence": sequence,
-            }
+            yield {**row, "id": f"{sequence}/{first + start:05d}", "clip": paths["clip"] + part}
 
 
 def covering_windows(num: int, length: int, stride: int, step: int = 0) -> Iterator[tuple[int, int]]:

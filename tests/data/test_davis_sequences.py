@@ -1,0 +1,44 @@
+"""DAVIS as it measures: whole sequences outside training, and its own files scored against themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tests.end_to_end.test_configs import write_davis
+from weft.data.clipcell import split_cell
+from weft.data.formats.davis import Davis
+from weft.metrics.video import boundary_f, region
+from weft.tasks.clip_label_map import ClipLabelMap
+
+
+def test_outside_training_a_whole_sequence_is_one_sample(tmp_path) -> None:
+    write_davis(tmp_path)
+    manifest = Davis(root=str(tmp_path), length=3, whole=True, test=0.5, val=0.25).manifest()
+    rows = [manifest.row(place) for place in range(len(manifest))]
+    whole = [row for row in rows if row["split"] != "train"]
+    assert len(whole) == 3
+    assert all(row["id"] == row["sequence"] and row["clip"].endswith(row["sequence"]) for row in whole)
+    windows = [row for row in rows if row["split"] == "train"]
+    assert all("#frames=" in row["clip"] for row in windows)
+    assert len(windows) > 1
+
+
+def test_a_real_sequence_against_itself_and_moved(shared: Path) -> None:
+    root = shared / "data" / "davis"
+    manifest = Davis(root=str(root), whole=True).manifest()
+    row = next(manifest.row(place) for place in range(len(manifest)) if manifest.row(place)["split"] == "test")
+    field = ClipLabelMap(manifest.columns["masks"].facts)
+    assert field.classes == ("background", "object")
+    masks = field.read(row["masks"], lambda cell: root / split_cell(cell)[0])
+    assert len(masks) == len(list((root / row["clip"]).iterdir()))
+    assert set(np.unique(masks)) == {0, 1}
+    assert field.class_counts(masks).sum() == masks.size
+    first = masks[0] == 1
+    assert region(first, first) == boundary_f(first, first) == 1
+    far = np.roll(first, 12, axis=1)
+    assert 0 < region(far, first) < 1
+    assert boundary_f(far, first) < boundary_f(np.roll(first, 2, axis=1), first) <= 1
+    assert field.to_tensor(masks).dtype == torch.uint8
