@@ -15,6 +15,7 @@ KINDS = {
     "picture": FeatureSpec("grid", 8, (4, 8), (4, 16)),
     "sequence": FeatureSpec("sequence", 8),
     "vector": FeatureSpec("vector", 8),
+    "clip": FeatureSpec("clip", 8, (4, 8), (4, 16)),
 }
 
 #: Kinds that can meet; more of a kind change nothing.
@@ -26,41 +27,61 @@ MIXTURES = (
     ("sequence", "sequence"),
     ("sequence", "vector"),
     ("vector", "vector"),
+    ("clip", "clip"),
+    ("clip", "picture"),
+    ("clip", "sequence"),
 )
 
-_NEEDS: dict[Need, str] = {"vector": "one vector", "tokens": "tokens", "frames": "frames", "maps": "maps"}
+#: What tasks read: what they need, and whether they answer for every frame of a clip.
+Reading = tuple[Need, bool]
+
+_READINGS: dict[Reading, str] = {
+    ("vector", False): "one vector",
+    ("tokens", False): "tokens",
+    ("frames", False): "frames",
+    ("maps", False): "maps of one picture",
+    ("maps", True): "maps of every frame",
+}
 
 _BEGIN = "<!-- Written by `python -m weft.schema`; it builds every combination. -->\n"
 _END = "<!-- end -->\n"
 
 
-def refusal(fusion: str, kinds: Sequence[str], need: Need) -> str | None:
+def refusal(fusion: str, kinds: Sequence[str], need: Need, *, over_time: bool = False) -> str | None:
     """Why a task cannot read modalities of these kinds through a fusion's views; None: it can.
 
     Args:
         fusion: a registered fusion, built with its defaults.
         kinds: of `KINDS`, one for each modality.
         need: what the task needs of every view that it reads.
+        over_time: whether it answers for every frame of a clip.
     """
     views = _views(fusion, tuple(kinds))
     if views is None:
         return f"`{fusion}` takes only modalities that have maps"
     without = [view for view, spec in views.items() if need not in spec.provides]
-    if not without:
-        return None
     if len(without) == len(views):
         return f"no modality has {need}"
-    return f"the view of a modality without {need} has none: name the other views in the task's `over`"
+    if without:
+        return f"the view of a modality without {need} has none: name the other views in the task's `over`"
+    clips = [view for view, spec in views.items() if spec.layout == "clip"]
+    if need != "maps" or over_time or not clips:
+        return None
+    if len(clips) == len(views):
+        return "the task answers for one picture, and the view is a clip"
+    return "the task answers for one picture, and a view is a clip: name the other views in its `over`"
 
 
-def tasks_by_need() -> dict[Need, list[str]]:
-    """{need: names of the registered tasks that have it}."""
+def tasks_by_reading() -> dict[Reading, list[str]]:
+    """{what they read: names of the registered tasks}."""
     tasks: dict[str, type[Task]] = {
         name: registry.get("task", name)  # type: ignore[misc]  # every task is a class
         for name in registry.names("task")
     }
-    found = {need: [name for name, task in tasks.items() if task.need == need] for need in _NEEDS}
-    return {need: names for need, names in found.items() if names}
+    found: dict[Reading, list[str]] = {reading: [] for reading in _READINGS}
+    for name, task in tasks.items():
+        found[task.need, task.need == "maps" and task.over_time].append(name)
+    return {reading: names for reading, names in found.items() if names}
 
 
 def with_table(page: str) -> str:
@@ -90,12 +111,13 @@ def _views(fusion: str, kinds: tuple[str, ...]) -> dict[str, FeatureSpec] | None
 
 def _lines() -> Iterator[str]:
     reasons: list[str] = []
-    for need, tasks in tasks_by_need().items():
-        yield f"\nTasks that read {_NEEDS[need]}: {', '.join(f'`{task}`' for task in tasks)}\n"
+    for (need, over_time), tasks in tasks_by_reading().items():
+        reading = _READINGS[need, over_time]
+        yield f"\nTasks that read {reading}: {', '.join(f'`{task}`' for task in tasks)}\n"
         yield f"| fusion | {' | '.join(' + '.join(kinds) for kinds in MIXTURES)} |"
         yield "|---" * (1 + len(MIXTURES)) + "|"
         for fusion in registry.names("fusion"):
-            cells = (_cell(refusal(fusion, kinds, need), reasons) for kinds in MIXTURES)
+            cells = (_cell(refusal(fusion, kinds, need, over_time=over_time), reasons) for kinds in MIXTURES)
             yield f"| `{fusion}` | {' | '.join(cells)} |"
     yield ""
     yield from (f"{number}. {reason[0].upper()}{reason[1:]}." for number, reason in enumerate(reasons, start=1))

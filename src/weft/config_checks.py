@@ -160,6 +160,23 @@ def _check_maps(values: Values, schema: Schema) -> Iterator[Finding]:
         if without:
             message = f"{who}, and the view {without[0]!r} has none; leave it out of its `over`, or choose a fusion"
             yield ("tasks", name), message
+        clips = [view for view in task.get("over") or default if view in _clips(modalities, gives, schema)]
+        if clips and not without and not part_schema(schema, "task", task["type"]).get("x-over_time"):
+            message = f"a {task['type']} task answers for one picture, and the view {clips[0]!r} is a clip"
+            yield ("tasks", name), f"{message}; name a view of pictures in its `over`, or {_over_time(schema)}"
+
+
+def _clips(modalities: Values, gives_maps: Mapping[str, bool], schema: Schema) -> list[str]:
+    """The views whose maps are those of clips: `fused` too, where there is one."""
+    kinds = {name: part_schema(schema, "modality", one["type"]).get("x-input") for name, one in modalities.items()}
+    clips = [name for name, gives in gives_maps.items() if gives and kinds[name] == "video"]
+    return [*clips, "fused"] if clips else []
+
+
+def _over_time(schema: Schema) -> str:
+    """The tasks that answer for every frame, as advice."""
+    tasks = [name for name in part_names(schema, "task") if part_schema(schema, "task", name).get("x-over_time")]
+    return f"choose a task that answers for every frame: {', '.join(tasks)}"
 
 
 def _check_places(values: Values, schema: Schema) -> Iterator[Finding]:

@@ -56,6 +56,7 @@ INTERNAL = {Experiment: ("resolved",), ModalityConfig: ("options", "share"), Tas
 #: What a class says of itself before it is built; cross checks read it.
 SAID = {
     "need": "x-need",
+    "over_time": "x-over_time",
     "higher_is_better": "x-higher_is_better",
     "kind": "x-input",
     "reads": "x-reads",

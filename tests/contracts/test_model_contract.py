@@ -23,7 +23,15 @@ from weft.tasks.base import Task
 from weft.types import Batch, Features, FeatureSpec, InputSpec, Need, Records
 
 FUSIONS = pytest.mark.parametrize("part", cases("fusion"), ids=label)
-NEEDS = pytest.mark.parametrize("need", ["vector", "tokens", "maps"])
+NEEDS: tuple[Need, ...] = ("vector", "tokens", "maps")
+
+#: What meets and what is needed of it. Clips differ from pictures in their maps alone, so each is asked for these.
+CELLS = [
+    (need, kinds)
+    for need in NEEDS
+    for kinds in MIXTURES
+    if len(kinds) == 2 and ("clip" not in kinds or need == "maps" or (need == "tokens" and "picture" in kinds))
+]
 
 NAMES = ["a", "b"]
 
@@ -40,9 +48,15 @@ class Head(nn.Module):
         read = {
             "vector": lambda: [features.pooled],
             "tokens": lambda: [replace(features, vector=None).pooled],
-            "maps": lambda: [level.mean((2, 3)) for level in features.pyramid],
+            "maps": lambda: [of_real_frames(level.mean((2, 3)), features) for level in features.pyramid],
         }[self.need]()
         return torch.stack([linear(x) for linear, x in zip(self.linears, read, strict=True)]).sum(0)
+
+
+def of_real_frames(values: Tensor, features: Features) -> Tensor:
+    """(B, C) means over the real frames of (B * T, C)."""
+    real = features.frames[:, :, None]
+    return torch.where(real, values.unflatten(0, real.shape[:2]), 0).sum(1) / real.sum(1)
 
 
 class NumberTask(Task):
@@ -51,6 +65,7 @@ class NumberTask(Task):
     Target: ClassVar[type[Field]] = Field
     higher_is_better: ClassVar[Mapping[str, bool]] = {"MSE": False}
     main_figure = "MSE"
+    over_time: ClassVar[bool] = True
 
     def __init__(self, views: Mapping[str, FeatureSpec], need: Need) -> None:
         self.__class__.need = need
@@ -119,6 +134,19 @@ class PyramidEncoder(VectorEncoder):
         return Features.of_pyramid([fine, self.linear(fine)])
 
 
+class ClipEncoder(PyramidEncoder):
+    """The same of every frame."""
+
+    def __init__(self, in_channels: int, dim: int) -> None:
+        super().__init__(in_channels, dim)
+        self.spec = replace(self.spec, layout="clip")
+
+    def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
+        assert lengths is not None
+        real = torch.arange(inputs.shape[1]) < lengths[:, None]
+        return Features.of_frames(super().extract(inputs[real]), real)
+
+
 class SequenceEncoder(VectorEncoder):
     """A token per step of a sequence."""
 
@@ -141,6 +169,7 @@ class Plain(Preprocessor):
 #: {kind: its encoder, and the shape of a row after or before its channels}.
 KINDS = {
     "picture": (PyramidEncoder, lambda channels: (channels, 32, 32)),
+    "clip": (ClipEncoder, lambda channels: (5, channels, 32, 32)),
     "sequence": (SequenceEncoder, lambda channels: (5, channels)),
     "vector": (VectorEncoder, lambda channels: (channels,)),
 }
@@ -170,8 +199,10 @@ def batch(kinds: tuple[str, ...]) -> Batch:
         present=present,
         labelled={"number": torch.tensor([True, True, True, False])},
         ids=tuple("0123"),
-        lengths={m: torch.tensor([5, 2, 4]) for m, kind in zip(NAMES, kinds, strict=True) if kind == "sequence"},
-        size=(32, 32) if "picture" in kinds else (0, 0),
+        lengths={
+            m: torch.tensor([5, 2, 4]) for m, kind in zip(NAMES, kinds, strict=True) if kind in ("sequence", "clip")
+        },
+        size=(32, 32) if {"picture", "clip"} & set(kinds) else (0, 0),
     )
 
 
@@ -185,12 +216,11 @@ def loss_of(model: Model, data: Batch) -> float:
 
 
 @FUSIONS
-@NEEDS
-@pytest.mark.parametrize("kinds", [kinds for kinds in MIXTURES if len(kinds) == 2], ids="+".join)
+@pytest.mark.parametrize(("need", "kinds"), CELLS, ids=[f"{need}-{'+'.join(kinds)}" for need, kinds in CELLS])
 def test_a_cell_trains_predicts_and_survives_a_drop_or_says_why_not(
     part: Part, need: Need, kinds: tuple[str, ...]
 ) -> None:
-    if refusal(part.type, kinds, need) is not None:
+    if refusal(part.type, kinds, need, over_time=True) is not None:
         with pytest.raises(ValueError, match=r"needs maps and view|have no places"):
             build(part, need, kinds)
         return

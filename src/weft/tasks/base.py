@@ -29,6 +29,7 @@ class Task(nn.Module, ABC):
     Attributes:
         Target: the class of the target's field.
         need: what it needs of every view it reads.
+        over_time: of a task that needs maps, whether it answers for every frame of a clip; others answer for a picture.
         answer: what `predict` returns: exclusive classes (probabilities over axis 1), independent labels
             (probabilities), values, or boxes (see `weft.types.Answer`).
         field: the target's field, fitted.
@@ -42,6 +43,7 @@ class Task(nn.Module, ABC):
 
     Target: ClassVar[type[Field]]
     need: ClassVar[Need]
+    over_time: ClassVar[bool] = False
     answer: Answer
     main_figure: str
     higher_is_better: ClassVar[Mapping[str, bool]]
@@ -58,6 +60,11 @@ class Task(nn.Module, ABC):
                 raise ValueError(
                     f"{type(self).__name__} needs {self.need} and view {view!r} is a {spec.layout}, which has none; "
                     f"give it a view of {'clips' if self.need == 'frames' else 'image-like modalities'}"
+                )
+            if self.need == "maps" and spec.layout == "clip" and not self.over_time:
+                raise ValueError(
+                    f"{type(self).__name__} answers for one picture, and view {view!r} is a clip; let it read, by "
+                    "`over`, a view of pictures, or choose a task that answers for every frame"
                 )
         self.heads = nn.ModuleDict({view: self.build_head(spec) for view, spec in views.items()})
 
