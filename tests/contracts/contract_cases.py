@@ -10,9 +10,6 @@ from torch import Tensor
 from weft.registry import Part, names
 from weft.types import Features, FeatureSpec
 
-#: The switches of the fusion `dtl`.
-DTL_PARTS = ("exchange", "inter", "composition", "hierarchical", "short_memory", "long_memory")
-
 #: Options without which a part cannot be built, and further choices that are worth the whole contract.
 OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
     ("encoder", "timm"): [{"name": "test_resnet"}, {"name": "test_efficientnet", "output_stride": 16}],
@@ -52,7 +49,6 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
     ("fusion", "dtl"): [
         {"dim": 16, "heads": 2, "window": 1, "segment": 2},
         {"dim": 16, "heads": 2, "window": 1, "segment": 2, "causal": True, "rnn": "lstm", "pool": "last"},
-        {"dim": 16, "heads": 2, **dict.fromkeys(DTL_PARTS, False), "rnn": "none"},
     ],
     ("decoder", "unet"): [
         {"channels": (16, 8)},

@@ -97,7 +97,7 @@ def test_after_every_frame_the_answers_are_those_of_the_clip_up_to_there(clips: 
             np.testing.assert_allclose(answers[task], said[:, -1] if task == "when" else said, atol=1e-4)
             np.testing.assert_array_equal(answers[task], again[task])
         state = after
-    in_one_go = list(stream.over(({"clip": picture} for picture in pictures), still=still))
+    in_one_go = list(stream.answers(({"clip": picture} for picture in pictures), still=still))
     np.testing.assert_array_equal(in_one_go[-1]["what"], answers["what"])
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.contracts.contract_cases import DTL_PARTS
 from weft.fusion.attention import MaskedAttention
 from weft.fusion.dam import by_modality
 from weft.fusion.dam_composition import KINDS, CompositionAttention
@@ -24,6 +23,8 @@ from weft.fusion.recurrence import Recurrence
 from weft.fusion.transformer import TransformerFusion
 from weft.types import Features, FeatureSpec, Memory
 
+#: The switches.
+DTL_PARTS = ("exchange", "inter", "composition", "hierarchical", "short_memory", "long_memory")
 STILL = FeatureSpec("grid", 6, (4, 6), (4, 16))
 CLIP = FeatureSpec("clip", 6, (4, 6), (4, 16))
 WORDS = FeatureSpec("sequence", 5)

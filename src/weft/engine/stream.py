@@ -138,7 +138,7 @@ class StreamingPredictor:
         }
         return answers, after
 
-    def over(self, frames: Iterable[Mapping[str, Any]], **known: Any) -> Iterator[dict[str, np.ndarray | None]]:
+    def answers(self, frames: Iterable[Mapping[str, Any]], **known: Any) -> Iterator[dict[str, np.ndarray | None]]:
         """The answers after every one of some frames, each {modality: frame}; see `start` and `step`."""
         state = self.start(**known)
         for one in frames:
