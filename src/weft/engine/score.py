@@ -60,8 +60,9 @@ class Scored:
     full: str = ""
 
     def figures(self, name: str, task: Task, subset: str | None = None) -> dict[str, float]:
-        """A task's figures from a subset of the modalities, by default all."""
-        return task.figures(self.records[name][subset or self.full])
+        """A task's figures from a subset of the modalities, by default all; none where no sample could be scored."""
+        records = self.records[name][subset or self.full]
+        return task.figures(records) if len(records) else {}
 
 
 def name_of(subset: Sequence[str]) -> str:

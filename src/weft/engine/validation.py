@@ -13,6 +13,7 @@ from weft.engine.distributed import Gathering
 from weft.engine.feature_cache import FeatureCache
 from weft.engine.position import Position
 from weft.engine.score import Figures, Scored, score
+from weft.errors import ConfigError, did_you_mean
 from weft.experiment import Inference
 from weft.model import Model
 
@@ -58,7 +59,8 @@ def validate(
         gathering=gathering,
     )
     for name, task in model.tasks.items():
-        task.tune(scored.records[name][scored.full])
+        if len(scored.records[name][scored.full]):
+            task.tune(scored.records[name][scored.full])
     return gathering.first(lambda: _figures(model, scored, position, start=start, best=best))
 
 
@@ -74,12 +76,21 @@ def _figures(model: Model, scored: Scored, position: Position, *, start: float, 
 def figure_to_choose_by(model: Model, figures: Mapping[str, Figures], best: str | None) -> float:
     """The figure `task/figure`, or the mean of the tasks' main figures; negated where smaller is better.
 
-    A figure that could not be told (NaN) counts as the worst.
+    A task of which the part holds no label has no figures, and no say. A figure that could not be told (NaN) counts as
+    the worst, as where there is none at all.
+
+    Raises:
+        ConfigError: there is no such figure.
     """
     chosen = [best.split("/", 1)] if best else [[name, task.main_figure] for name, task in model.tasks.items()]
     values = []
     for name, figure in chosen:
+        told = figures[name]
+        if not told:
+            continue
+        if figure not in told:
+            hint = did_you_mean(figure, told)
+            raise ConfigError([f"train.best: {name} has no figure {figure!r}; there are {', '.join(told)}{hint}"])
         higher = model.tasks[name].higher_is_better[figure.split("/")[0]]
-        value = figures[name][figure]
-        values.append(-math.inf if math.isnan(value) else value if higher else -value)
-    return sum(values) / len(values)
+        values.append(-math.inf if math.isnan(told[figure]) else told[figure] if higher else -told[figure])
+    return sum(values) / len(values) if values else -math.inf
