@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from weft.report import write_comparison, write_report
 from weft.report.apart import runs_apart
 from weft.report.bootstrap import Scored
 from weft.report.conflict import Struggle, struggle
+from weft.report.rare import rare_classes
 from weft.report.reading import read_run
 
 BOTH = ("rooms", "corners")
@@ -122,6 +124,15 @@ def test_a_run_that_cannot_be_loaded_is_named_and_the_report_written(tmp_path: P
 
     text = text_of(write_report(run, tasks=TASKS, load_tasks=refuse).read_text(encoding="utf-8"))
     assert f"{broken} cannot be loaded, and is left out: it has no checkpoint" in text
+
+
+def test_classes_that_are_counted_are_rare_by_their_number(tmp_path: Path) -> None:
+    read = read_run(make_run(tmp_path / "run", tasks=("corners",), num_samples=4, pictures=0))
+    evaluation = read.evaluations["test"]
+    counted = replace(evaluation.tasks["corners"], counts={"cone": (9, 1), "ball": (2, 50), "box": (4, 0)})
+    found = rare_classes("corners", {"": read}, {"": replace(evaluation, tasks={"corners": counted})})
+    assert found.names == ("ball",)  # by how many there are, not by how many are answered
+    assert found.basis.startswith("by the truth of test")
 
 
 def test_one_task_has_no_page_of_tasks(tmp_path: Path) -> None:

@@ -199,6 +199,16 @@ def test_a_box_that_overlaps_by_less_than_is_asked_is_wrong() -> None:
     assert list(overlaps.lines) == ["cat"]  # a class that does not occur has no curve, and one class no mean
 
 
+def test_a_curve_falls_with_every_wrong_answer_and_rises_with_the_next_right_one() -> None:
+    rows = [(0, 0, 10, 10, 0.9, 0), (40, 0, 48, 10, 0.8, 0), (40, 0, 48, 8, 0.7, 0), (20, 20, 30, 30, 0.6, 0)]
+    truth = targets([(0, 0, 10, 10, 0), (20, 20, 30, 30, 0)])
+    detection = task(threshold=0.65)
+    curves, *_ = detection.curves(detection.records(answered(*rows), truth, ["a"]))
+    # right, wrong, wrong, right: of the wrong ones the last before the next right one is kept
+    assert curves.lines["cat"] == [(50, 100), (50, pytest.approx(100 / 3)), (100, 50)]
+    assert curves.points["cat"] == (50, pytest.approx(100 / 3))
+
+
 def test_objects_and_the_boxes_that_are_shown_are_counted_by_class() -> None:
     detection = task(threshold=0.2)
     assert detection.counts(detection.records(ANSWERS, OBJECTS, ["a"])) == {"cat": (1, 1), "dog": (1, 2)}

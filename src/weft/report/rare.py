@@ -39,8 +39,9 @@ def rare_classes(name: str, runs: Mapping[str, Run], evaluations: Mapping[str, E
             return _rarest(amounts, "by what the training split has of them")
     for evaluation in evaluations.values():
         task = evaluation.tasks.get(name)
-        if task is not None and task.confusion.sum():
-            amounts = dict(zip(task.classes, task.confusion.sum(1).tolist(), strict=True))
+        if task is not None and (task.counts or task.confusion.sum()):
+            counted = {name: actual for name, (actual, _) in task.counts.items()}
+            amounts = counted or dict(zip(task.classes, task.confusion.sum(1).tolist(), strict=True))
             return _rarest(amounts, f"by the truth of {evaluation.split}, as no run counted its training split")
     return RareClasses((), "")
 

@@ -11,8 +11,8 @@ from weft.metrics.confusion import mean_known
 from weft.metrics.curves import Curves
 from weft.metrics.detection import Ranked, coco_average_precision, precision_recall
 
-#: Points of a precision-recall curve that are kept.
-_POINTS = 200
+#: Recalls at which the points of a precision-recall curve are kept.
+_RECALLS = 200
 #: Overlaps at which precision is drawn against recall.
 _OVERLAPS = (0.5, 0.75)
 _MEAN = "mean of the classes"
@@ -46,8 +46,9 @@ def _precision_recall(
         recall, precision = (100 * values for values in precision_recall(became, int(number)))
         if not (number and len(recall)):
             continue
-        reached = np.searchsorted(recall, np.linspace(recall[0], recall[-1], _POINTS))  # where each recall is first
-        kept = np.unique([*reached, len(recall) - 1])
+        # where each recall is reached, and the last answer before it: between them precision only falls
+        reached = np.searchsorted(recall, np.linspace(recall[0], recall[-1], _RECALLS))
+        kept = np.unique([*reached, *np.maximum(reached - 1, 0), len(recall) - 1])
         lines[name] = list(zip(recall[kept].tolist(), precision[kept].tolist(), strict=True))
         shown = became[scores >= least]
         said, right = np.count_nonzero(shown != LEFT_OUT), np.count_nonzero(shown == RIGHT)
