@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from tests.end_to_end.test_configs import write_davis
+from weft import load_experiment
 from weft.data.clipcell import split_cell
 from weft.data.formats.davis import Davis
+from weft.data.pipeline import build_data
+from weft.errors import DataFault
 from weft.metrics.video import boundary_f, region
 from weft.tasks.clip_label_map import ClipLabelMap
 
@@ -42,3 +47,14 @@ def test_a_real_sequence_against_itself_and_moved(shared: Path) -> None:
     assert 0 < region(far, first) < 1
     assert boundary_f(far, first) < boundary_f(np.roll(first, 2, axis=1), first) <= 1
     assert field.to_tensor(masks).dtype == torch.uint8
+
+
+def test_masks_of_another_size_than_the_frames_are_refused_by_name(tmp_path) -> None:
+    write_davis(tmp_path)
+    for path in (tmp_path / "Annotations" / "480p").glob("*/*.png"):
+        Image.new("L", (40, 24)).save(path)
+    config = Path(__file__).parents[2] / "configs" / "davis_frames.yaml"
+    data = build_data(load_experiment(config, [f"data.root={tmp_path}", "data.size=null"]))
+    with pytest.raises(DataFault, match=r"is 80x48 pixels and Annotations/480p/.* is 40x24") as caught:
+        next(iter(data.samples("val")))
+    assert caught.value.code == "size-mismatch"

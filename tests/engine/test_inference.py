@@ -17,6 +17,7 @@ from weft.modalities.base import Geometry
 from weft.model import Model
 from weft.tasks.classification import Classification
 from weft.tasks.segmentation import Segmentation
+from weft.tasks.video_segmentation import VideoSegmentation
 from weft.types import Batch, Features, FeatureSpec, InputSpec
 
 
@@ -88,3 +89,39 @@ def test_windows_cover_everything_and_end_flush() -> None:
             starts = looking._starts(full, 16, overlap)
             covered = {pixel for start in starts for pixel in range(start, start + 16)}
             assert covered == set(range(full))
+
+
+class ClipPixels(Pixels):
+    """The pixels of every frame as a map of stride 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spec = FeatureSpec("clip", 3, (3,), (1,))
+
+    def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
+        return Features.of_frames(Features.of_pyramid([inputs.float().flatten(0, 1)]), torch.ones(inputs.shape[:2]) > 0)
+
+
+@pytest.mark.parametrize(
+    "inference", [Inference(flip=True), Inference(window=(8, 16)), Inference(flip=True, window=(16, 8))]
+)
+def test_frames_of_clips_are_averaged_as_stills_are(inference: Inference) -> None:
+    views = {"clip": ClipPixels().spec}
+    torch.manual_seed(0)
+    field = VideoSegmentation.Target({}, num_classes=5)
+    tasks = {"masks": VideoSegmentation(views, field, decoder=DECODER)}
+    model = Model({"clip": nn.Identity()}, {"clip": ClipPixels()}, NoFusion(views), tasks, decisions={}).eval()
+    clip = torch.rand(2, 3, 3, 24, 40, generator=torch.Generator().manual_seed(1))
+    batch = Batch(
+        {"clip": clip}, {}, {"clip": torch.ones(2, dtype=torch.bool)}, {}, ("a", "b"), (24, 40), ((24, 40),) * 2
+    )
+    modalities = {"clip": SimpleNamespace(geometry=Geometry("clip"))}
+    found = []
+    for looks in (Inference(), inference, Inference(scales=(1.0, 0.5))):
+        with torch.no_grad():
+            seen = looking.encode(model, batch, modalities, inference=looks, multiple=8, precision="fp32")  # type: ignore[arg-type]
+            found.append(looking.answer(model, seen, batch.size, precision="fp32")["masks"].value)
+    plain, averaged, scaled = found
+    assert plain.shape == scaled.shape == (2, 5, 3, 24, 40)
+    torch.testing.assert_close(averaged, plain, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(scaled, plain)
