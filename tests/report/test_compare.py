@@ -19,7 +19,7 @@ from weft.report import Comparison, write_comparison
 from weft.report.bootstrap import Drawn, Scored, paired_differences
 from weft.report.pairs import task_rows
 from weft.report.reading import read_evaluation, read_run
-from weft.report.settings import differing_settings
+from weft.report.settings import differing, differing_settings
 from weft.types import Records
 
 
@@ -93,6 +93,16 @@ def test_only_what_differs_is_listed(runs: tuple[Path, Path]) -> None:
     assert settings["train.seed"] == {"A": "0", "B": "1"}
     assert settings["modalities.depth"]["A"] == "–"
     assert differing_settings({"A": rgb, "B": rgb}) == {}
+
+
+def test_a_part_that_some_runs_lack_is_told_in_short_and_compared_among_the_others() -> None:
+    unet, fcn = ({"type": "segmentation", "decoder": {"type": name, "width": 64}} for name in ("unet", "fcn"))
+    tasks = {"A": {"rooms": unet}, "B": {"rooms": fcn}, "C": {}}
+    assert dict(differing(tasks, "tasks")) == {
+        "tasks.rooms": {"A": "segmentation", "B": "segmentation", "C": "–"},
+        "tasks.rooms.decoder.type": {"A": "unet", "B": "fcn"},
+    }
+    assert dict(differing({"A": {"ema": None}, "B": {}})) == {"ema": {"A": "not set", "B": "–"}}
 
 
 def test_lower_is_better_makes_less_better(tmp_path: Path) -> None:
