@@ -11,12 +11,14 @@ import yaml
 from PIL import Image
 
 from weft.config import load_experiment
+from weft.data.formats.camvid import CamVid
 from weft.data.formats.clips import Clips
 from weft.data.formats.davis import Davis, covering_windows, training_windows
 from weft.data.guess import guess
 from weft.data.timeline import Timeline
 from weft.errors import DataFault
 from weft.modalities.video import VideoModality
+from weft.tasks.clip_label_map import ClipLabelMap
 from weft.tasks.label_map import LabelMap
 
 
@@ -146,6 +148,30 @@ def test_the_real_sequences_are_read_each_frame_once(shared):
     line = lines[name]
     assert field.read_frames(last["clip"], manifest.resolve, line).shape == (len(line), 160, 284, 3)
     assert motion.read_frames(last["motion"], manifest.resolve, line).shape == (len(line), 160, 284, 1)
+
+
+def test_camvid_gives_the_frames_before_a_labelled_one(tmp_path):
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+        for name in ("A_010", "A_020", "A_030", "B_f010", "B_f020"):
+            Image.fromarray(np.full((4, 4), int(name[-2]), np.uint8)).save(tmp_path / folder / f"{name}.png")
+    manifest = CamVid(root=str(tmp_path), before=2).manifest()
+    rows = {row["id"]: row for row in map(manifest.row, range(len(manifest)))}
+    seen = {}
+    for name, row in rows.items():
+        line = VideoModality({}).timeline(row["clip"], manifest.resolve)
+        clip = VideoModality({}).read_frames(row["clip"], manifest.resolve, line)
+        masks = ClipLabelMap(manifest.columns["masks"].facts).read_frames(row["masks"], manifest.resolve, line)
+        seen[name] = clip[:, 0, 0, 0].tolist(), masks[:, 0, 0].tolist()
+    assert seen == {
+        "A_010": ([1], [1]),
+        "A_020": ([1, 2], [255, 2]),
+        "A_030": ([1, 2, 3], [255, 255, 3]),
+        "B_f010": ([1], [1]),
+        "B_f020": ([1, 2], [255, 2]),
+    }
+    (tmp_path / "trainannot/A_020.png").unlink()
+    assert CamVid(root=str(tmp_path), before=2).manifest().row(1)["masks"] is None
 
 
 def guessed(root: Path) -> dict:

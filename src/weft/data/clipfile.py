@@ -37,24 +37,22 @@ class Clip(Protocol):
 
 @dataclass(frozen=True)
 class FolderClip:
-    """A folder with a picture for every frame.
+    """A folder, or a list, with a picture for every frame.
 
     Attributes:
-        path: of the folder.
         files: in the order of their numbers.
         timeline: numbers as the names end with them, `frame_0012.jpg` is 12; where not all have one, or two have the
             same, the places in the order of the names.
         missing: frames between the first and the last that are not there.
     """
 
-    path: Path
-    files: tuple[str, ...]
+    files: tuple[Path, ...]
     timeline: Timeline
     missing: int
 
     def frames(self, places: Sequence[int]) -> Iterator[Path]:
         """See `Clip`."""
-        return (self.path / self.files[place] for place in places)
+        return (self.files[place] for place in places)
 
 
 @dataclass(frozen=True)
@@ -73,13 +71,17 @@ def part_of_clip(cell: Any, resolve: Resolve, *, rate: float | None = None) -> t
     """(the clip that a cell names, those of its frames that it asks for).
 
     Args:
-        cell: a path, which may end with a part (`a.mp4#t=2,5`), or an array.
+        cell: a path, which may end with a part (`a.mp4#t=2,5`), a list of the files of its frames, or an array.
         resolve: what it stands for.
         rate: as in `open_clip`.
 
     Raises:
         BadCell: see `open_clip`; or there is no frame where the cell says.
     """
+    if isinstance(cell, list | tuple):
+        files = [resolve(name) for name in cell]
+        clip: Clip = _of_files(tuple(file for file in files if isinstance(file, Path)), rate, "the list")
+        return clip, clip.timeline
     clip = open_clip(resolve(cell), rate=rate)
     part = split_cell(cell)[1] if isinstance(cell, str) else None
     return clip, clip.timeline if part is None else part.of(clip.timeline, str(cell))
@@ -105,7 +107,7 @@ def open_clip(source: Path | np.ndarray, *, rate: float | None = None) -> Clip:
     if source.is_dir():
         return _listed(source, source.stat().st_mtime_ns, rate)
     if source.suffix.lower() in RASTERS:
-        return FolderClip(source.parent, (source.name,), Timeline.of_numbers(_numbers([source.name]), rate), 0)
+        return _of_files((source,), rate, str(source))
     return open_video(source)
 
 
@@ -115,14 +117,18 @@ def _listed(path: Path, date: int, rate: float | None) -> FolderClip:
     with os.scandir(path) as entries:
         names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
     files = [name for name in names if os.path.splitext(name)[1].lower() in RASTERS]
+    has = f"a folder that has {', '.join(names[:3])}" if names else "an empty folder"
+    return _of_files(tuple(path / name for name in files), rate, f"{path}, {has},")
+
+
+def _of_files(files: Sequence[Path], rate: float | None, name: str) -> FolderClip:
     if not files:
-        has = f"it has {', '.join(names[:3])}" if names else "it is empty"
-        raise BadCell("no-frames", f"{path} is a folder without pictures ({has}); a clip has one for every frame")
-    numbers = _numbers(files)
+        raise BadCell("no-frames", f"{name} has no pictures; a clip has one for every frame")
+    numbers = _numbers([file.name for file in files])
     order = np.argsort(numbers, kind="stable")
     numbers = numbers[order]
     missing = int((numbers[-1] - numbers[0]) / usual_step(numbers)) + 1 - len(numbers)
-    return FolderClip(path, tuple(files[place] for place in order), Timeline.of_numbers(numbers, rate), max(0, missing))
+    return FolderClip(tuple(files[place] for place in order), Timeline.of_numbers(numbers, rate), max(0, missing))
 
 
 def _numbers(files: Sequence[str]) -> np.ndarray:

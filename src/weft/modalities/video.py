@@ -25,8 +25,9 @@ MAX_PIXELS = 256_000_000
 
 @register("modality", "video")
 class VideoModality(Modality):
-    """A clip: an mp4, mov, avi, webm or mkv file, or a folder with a picture for every frame. A single picture is a clip
-    of one frame.
+    """A clip: an mp4, mov, avi, webm or mkv file, or a folder with a picture for every frame.
+
+    A single picture is a clip of one frame.
 
     Which frames are taken says `data.frames`, for all that a sample has. A frame is read, normalised and jittered as
     a picture of `image` is; what is random is drawn once for all frames of a clip. A cell may name a part of a clip:
@@ -228,7 +229,7 @@ class ClipPreprocessor(Preprocessor):
 
 
 def _name(cell: Any) -> str:
-    return str(cell) if isinstance(cell, str | Path) else "the array"
+    return "the array" if isinstance(cell, np.ndarray) else str(cell)
 
 
 def _as_given(source: Any) -> Path | np.ndarray:

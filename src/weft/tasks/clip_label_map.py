@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from weft.data.clipcell import split_cell
-from weft.data.clipfile import open_clip
+from weft.data.clipfile import part_of_clip
 from weft.data.timeline import Timeline
 from weft.errors import DataFault, did_you_mean
 from weft.metrics.motion import SMALLEST_SIDE, motion_back
+from weft.modalities import raster
 from weft.modalities.base import BadCell, Facts, Geometry, Resolve
 from weft.registry import Range
-from weft.tasks.frames import strip_of
+from weft.tasks.colours import paint
 from weft.tasks.label_map import LabelMap
 from weft.types import Batch
 
@@ -65,9 +65,7 @@ class ClipLabelMap(LabelMap):
         Raises:
             BadCell: missing, empty, or no frame where the cell says.
         """
-        whole = open_clip(resolve(cell)).timeline
-        part = split_cell(cell)[1] if isinstance(cell, str) else None
-        return whole if part is None else part.of(whole, str(cell))
+        return part_of_clip(cell, resolve)[1]
 
     def read(self, cell: Any, resolve: Resolve) -> np.ndarray:
         """(T, H, W) of all frames that have a map; see `read_frames`."""
@@ -80,7 +78,7 @@ class ClipLabelMap(LabelMap):
         Raises:
             BadCell: a map cannot be read, holds a value that is no class, or has another size than the others.
         """
-        clip, own = open_clip(resolve(cell)), self.timeline(cell, resolve)
+        clip, own = part_of_clip(cell, resolve)
         taken = own.numbers if frames is None or len(frames) == len(clip.timeline) == 1 else frames.numbers
         lacking = ~np.isin(taken, own.numbers)
         wanted = np.flatnonzero(np.isin(clip.timeline.numbers, taken[~lacking]))
@@ -162,4 +160,4 @@ class ClipLabelMap(LabelMap):
 
     def draw(self, value: np.ndarray) -> Image.Image:
         """A strip of frames with the classes in their colours, unlabelled pixels white."""
-        return strip_of([super(ClipLabelMap, self).draw(frame) for frame in value])
+        return raster.strip(paint(value, len(self.classes)))

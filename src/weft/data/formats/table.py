@@ -30,7 +30,8 @@ class Table:
     An empty cell is an absent input or a missing label. In CSV every cell is text until its column is declared.
 
     A clip is a video file or a folder of frames, or a part of one: `a.mp4#t=2,5` is the seconds from 2 until before 5,
-    `frames/a#frames=0:16:2` every second frame of those numbered from 0 until before 16.
+    `frames/a#frames=0:16:2` every second frame of those numbered from 0 until before 16. In Parquet and JSON lines it
+    may be a list of the files of its frames.
 
     Files whose names follow from other columns need no column of their own: `paths` makes one, with each `{column}`
     replaced by what the row has there.
