@@ -85,7 +85,7 @@ def test_maps_of_different_sizes_are_refused(tmp_path) -> None:
 
 def test_an_empty_folder_is_refused(tmp_path) -> None:
     (tmp_path / "a").mkdir()
-    with pytest.raises(BadCell, match="without pictures"):
+    with pytest.raises(BadCell, match="pictures"):
         field().read(str(tmp_path / "a"), Path)
 
 
@@ -93,6 +93,12 @@ def test_a_part_of_a_clip_has_the_maps_of_that_part(tmp_path) -> None:
     folder = store(tmp_path / "a", {number: np.full((2, 2), number % 2) for number in range(6)})
     found = field().read(f"{folder}#frames=2:5", lambda cell: Path(cell.split("#")[0]))
     assert found[:, 0, 0].tolist() == [0, 1, 0]
+
+
+def test_a_clip_is_drawn_as_a_strip_of_its_frames() -> None:
+    strip = field().draw(np.stack([np.zeros((4, 5), np.uint8), np.full((4, 5), 255, np.uint8)]))
+    assert strip.size == (5 + 2 + 5, 4)
+    assert strip.getpixel((0, 0)) != strip.getpixel((8, 0)) == (255, 255, 255)
 
 
 def batch(frames: torch.Tensor, numbers: torch.Tensor, **changes: object) -> Batch:

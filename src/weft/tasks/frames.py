@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from weft.errors import DataFault
 from weft.types import Features
-
-#: Frames of a strip, and the gap between them in pixels.
-_SHOWN, _GAP = 6, 2
 
 
 def stills_of(features: Features) -> Features:
@@ -65,13 +59,3 @@ def frames_in_both(said: Tensor, known: Tensor) -> int:
 def evenly(num_frames: int, most: int) -> np.ndarray:
     """(n,) places of at most `most` frames, evenly spaced from the first to the last."""
     return np.unique(np.linspace(0, num_frames - 1, min(most, num_frames)).round().astype(int))
-
-
-def strip_of(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Some of the pictures of the frames of a clip, all of one size, from left to right."""
-    shown = [pictures[place] for place in evenly(len(pictures), _SHOWN)]
-    width, height = shown[0].size
-    strip = Image.new("RGB", (len(shown) * (width + _GAP) - _GAP, height), "white")
-    for column, picture in enumerate(shown):
-        strip.paste(picture, (column * (width + _GAP), 0))
-    return strip
