@@ -6,16 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from weft.metrics.bootstrap import align
 from weft.report import numbers
-from weft.report.bootstrap import Difference, Drawn, Scored, difference
+from weft.report.bootstrap import Difference, Scored
+from weft.report.draws import UNKNOWN, Draws
 from weft.report.marks import Bar, diverging_bar
 from weft.report.numbers import Interval, Style
 from weft.report.run import Evaluation, TaskResult
 from weft.report.worth import class_base
-from weft.types import Records
-
-UNKNOWN = Interval(math.nan)
 
 #: Name, among the classes, of the mean over the rare ones.
 RAREST = "rarest third, mean"
@@ -156,7 +153,7 @@ def task_rows(
     first = next(iter(evaluations))  # differences are from the first run, or there are none
     base = class_base(task)
     mean, parts = f"{base}/{RAREST}", [f"{base}/{one}" for one in rare]
-    draws = _Draws(name, having, scored, means={mean: parts} if parts else {})
+    draws = Draws(name, having, scored, means={mean: parts} if parts else {})
     differences = draws.from_first(keys) if first in having else {}
     complete = {letter: _figures(e.tasks[name], keys[letter]) for letter, e in having.items()}
     if parts:
@@ -183,69 +180,7 @@ def _figures(task: TaskResult, key: str) -> Mapping[str, Interval]:
     return subset.figures if subset else {}
 
 
-class _Draws:
-    """Resampled figures of one task: of each run, subset and set of samples once, by the run's own task.
-
-    Args:
-        name: of the task.
-        evaluations: by letter, of the runs that have the task.
-        scored: {letter: the run's tasks}.
-        means: {figure: others that it is the mean of}.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        evaluations: Mapping[str, Evaluation],
-        scored: Mapping[str, Mapping[str, Scored]],
-        *,
-        means: Mapping[str, Sequence[str]],
-    ) -> None:
-        self.name, self.evaluations, self._means = name, evaluations, means
-        self._tasks = {letter: tasks[name] for letter, tasks in scored.items() if name in tasks}
-        self._groups = next(iter(evaluations.values())).groups
-        self._records: dict[tuple[str, str], Records] = {}
-        self._drawn: dict[tuple[str, str, tuple[str, ...]], Drawn] = {}
-
-    def from_first(self, keys: Mapping[str, str]) -> dict[str, dict[str, Difference]]:
-        """{letter: {figure: difference from the first}} on the modalities that `keys` names for each run."""
-        first, *others = keys
-        return {letter: self.difference((first, keys[first]), (letter, keys[letter])) for letter in others}
-
-    def difference(self, first: tuple[str, str], second: tuple[str, str]) -> dict[str, Difference]:
-        """{figure: second − first} of two (letter, subset), on the samples that both have."""
-        if first[0] not in self._tasks or second[0] not in self._tasks:
-            return {}
-        ours, theirs = align(self._kept(first), self._kept(second))
-        if not len(ours):
-            return {}
-        return difference(self._draw(first, ours), self._draw(second, theirs))
-
-    def interval(self, place: tuple[str, str], figure: str) -> Interval:
-        """A figure of one (letter, subset) over all its samples; unknown where it cannot be told."""
-        if place[0] not in self._tasks or not len(self._kept(place)):
-            return UNKNOWN
-        drawn = self._draw(place, self._kept(place))
-        return drawn.interval(figure) if figure in drawn.figures else UNKNOWN
-
-    def _kept(self, place: tuple[str, str]) -> Records:
-        if place not in self._records:
-            letter, subset = place
-            self._records[place] = self.evaluations[letter].records(self.name, subset)
-        return self._records[place]
-
-    def _draw(self, place: tuple[str, str], records: Records) -> Drawn:
-        letter, subset = place
-        key = (letter, subset, tuple(records.ids))
-        if key not in self._drawn:
-            drawn = Drawn.of(self._tasks[letter], records, groups=self._groups)
-            for figure, parts in self._means.items():
-                drawn = drawn.with_mean(figure, parts)
-            self._drawn[key] = drawn
-        return self._drawn[key]
-
-
-def _against(draws: _Draws, task: TaskResult, keys: Mapping[str, str]) -> dict[tuple[str, str], Change]:
+def _against(draws: Draws, task: TaskResult, keys: Mapping[str, str]) -> dict[tuple[str, str], Change]:
     """The main figure of every run less that of every other."""
     main = task.main_figure
     found = {
@@ -297,7 +232,7 @@ def with_bars(rows: Sequence[Row]) -> tuple[Row, ...]:
     )
 
 
-def _subsets(draws: _Draws, task: TaskResult, first: str) -> list[Row]:
+def _subsets(draws: Draws, task: TaskResult, first: str) -> list[Row]:
     """The main figure by subset; runs that did not score a subset are absent from its row."""
     tasks = {letter: evaluation.tasks[draws.name] for letter, evaluation in draws.evaluations.items()}
     keys = dict.fromkeys(key for one in tasks.values() for key in one.subsets)
