@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tests.tasks.task_cases import CLIP_SPEC, DECODER, FRAMES, ROWS, SIZE, clips, features
+from tests.tasks.task_cases import CLIP_SPEC, DECODER, FRAMES, ROWS, SIZE, SPEC, clips, features
 from weft.errors import DataFault
 from weft.registry import Part
 from weft.tasks.clip_label_map import ClipLabelMap
@@ -41,7 +41,7 @@ def square(left: int, side: int = 10) -> np.ndarray:
 
 def test_a_frame_is_answered_as_the_same_picture_by_itself() -> None:
     video = task().eval()
-    still = Segmentation({"fused": CLIP_SPEC}, LabelMap({"classes": CLASSES}), decoder=DECODER).eval()
+    still = Segmentation({"fused": SPEC}, LabelMap({"classes": CLASSES}), decoder=DECODER).eval()
     still.load_state_dict(video.state_dict())
     with torch.no_grad():
         said = video.predict(video(clips(), view="fused", size=SIZE))
