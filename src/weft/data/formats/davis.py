@@ -38,8 +38,9 @@ class Davis:
     """Windows of the frames in `JPEGImages/RESOLUTION/SEQUENCE/`, with masks of the same names in `Annotations/…`.
 
     A window is `length` frames, every `stride`-th. Outside training each frame of a sequence is in exactly one; a
-    window at its end may be shorter; with `whole` a sequence is one window, as DAVIS measures it. In training windows begin every `step` frames, and one more ends with the
-    sequence; all are whole, unless the sequence is shorter than one.
+    window at its end may be shorter; with `whole` a sequence is one window, as DAVIS measures it. In training windows
+    begin every `step` frames, and one more ends with the sequence; all are whole, unless the sequence is shorter than
+    one.
 
     The splits are those of the lists `train.txt` and `val.txt` in `ImageSets/RESOLUTION/`, `ImageSets/2016/` or
     `ImageSets/2017/`. Where there are none, whole sequences are drawn for test and validation.
