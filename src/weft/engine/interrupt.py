@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
+
+from weft.errors import ResourceFault
+from weft.types import Batch
 
 
 class Signals:
@@ -44,3 +48,13 @@ class Signals:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
+
+
+def until_asked(groups: Iterable[list[Batch]], signals: Signals) -> Iterator[list[Batch]]:
+    """The groups; a last one of nothing where a signal ended what reads them together with this process."""
+    try:
+        yield from groups
+    except ResourceFault:
+        if signals.received is None:
+            raise
+        yield []

@@ -1,9 +1,13 @@
-"""Memory on a processor: what a step frees is kept for the next one."""
+"""Memory: on a processor what a step frees is kept for the next one; and what to say where it does not suffice."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
+
+from weft.errors import ResourceFault
+from weft.experiment import TrainConfig
 
 #: Options of glibc's mallopt, from malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -28,3 +32,13 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
         mallopt(_TRIM_THRESHOLD, _KEPT)
+
+
+def out_of_memory(config: TrainConfig) -> ResourceFault:
+    """What to say where a step did not fit."""
+    half = max(1, config.batch_size // 2)
+    return ResourceFault(
+        f"out of memory at batch_size {config.batch_size}; try train.batch_size={half} "
+        f"train.accumulate={config.accumulate * math.ceil(config.batch_size / half)}, which keeps the effective batch",
+        code="out-of-memory",
+    )

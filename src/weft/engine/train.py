@@ -15,7 +15,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from weft.balancing.base import Balancing
 from weft.config import load_experiment
-from weft.data.pipeline import Data, build_data
 from weft.engine import checkpoint as checkpoints
 from weft.engine import failures
 from weft.engine.batch_norm import check_shares, synchronise
@@ -23,21 +22,22 @@ from weft.engine.build import build_model, size_multiple
 from weft.engine.device import choose_device
 from weft.engine.distributed import ALONE, Gathering, together
 from weft.engine.feature_cache import FeatureCache
-from weft.engine.interrupt import Signals
+from weft.engine.interrupt import Signals, until_asked
 from weft.engine.journal import Journal
-from weft.engine.memory import keep_freed_memory
+from weft.engine.memory import keep_freed_memory, out_of_memory
+from weft.engine.opening import open_data, open_run
 from weft.engine.parameters import parameter_groups
 from weft.engine.position import Position, seed_step
 from weft.engine.precision import choose_precision
-from weft.engine.resume import check_same, check_setting, run_to_resume
+from weft.engine.resume import check_setting
 from weft.engine.run_folder import RunFolder
 from weft.engine.saving import Setting, averaged, restore, to_go_on, to_use
 from weft.engine.schedule import Schedule, warmed_up
 from weft.engine.step import Balance, Taken, losses_again, take_step
 from weft.engine.transfer import take_over
 from weft.engine.validation import Validated, validate
-from weft.errors import Interrupted, NumericFault, ResourceFault
-from weft.experiment import Experiment, TrainConfig
+from weft.errors import Interrupted, NumericFault
+from weft.experiment import Experiment
 from weft.types import Batch
 
 
@@ -69,23 +69,9 @@ def train(
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment, overrides)
     with together() as gathering:
-        run = _open_run(experiment, resume, progress=progress, gathering=gathering)
+        run = open_run(experiment, resume, progress=progress, gathering=gathering)
         Training(experiment, run, gathering).fit()
     return run.path
-
-
-def _open_run(experiment: Experiment, resume: str | Path | None, *, progress: bool, gathering: Gathering) -> RunFolder:
-    def choose() -> tuple[Path, list[str]]:
-        earlier = run_to_resume(experiment, resume)
-        if earlier is None:
-            return RunFolder.create(experiment, echo=False).path, []
-        return earlier, check_same(RunFolder(earlier), experiment)
-
-    path, lines = gathering.first(choose)
-    run = RunFolder(path, echo=progress, writes=gathering.leads)
-    for line in lines:
-        run.log(line)
-    return run
 
 
 class Training:
@@ -101,7 +87,7 @@ class Training:
         keep_freed_memory()
         self.experiment, self.config, self.run, self.gathering = experiment, experiment.train, run, gathering
         self.device = choose_device(self.config.device, gathering)
-        self.data = self._open_data()
+        self.data = open_data(experiment, run, gathering)
         self._log(self.data.notes)
 
         place = gathering.first(lambda: checkpoints.find(run.checkpoints / "last"))
@@ -188,7 +174,7 @@ class Training:
         )
         self.model.train()
         start, shown = time.perf_counter(), time.perf_counter()
-        for batches in _until_asked(groups, signals):
+        for batches in until_asked(groups, signals):
             self._leave_if_asked(signals)
             found = self.gathering.add({"batches": len(batches), "samples": sum(map(len, batches))})
             if found["batches"]:
@@ -208,7 +194,7 @@ class Training:
         try:
             self._step([self.features.fill(self.model, batch.to(self.device)) for batch in batches])
         except torch.OutOfMemoryError as error:
-            raise _out_of_memory(self.config) from error
+            raise out_of_memory(self.config) from error
 
     def _step(self, batches: Sequence[Batch]) -> None:
         """One step of the optimiser, and what training takes note of."""
@@ -330,19 +316,6 @@ class Training:
 
     # --- parts of the set-up -------------------------------------------------------------------------------------
 
-    def _open_data(self) -> Data:
-        """The data: fitted in the first process, and opened in the others with what was found."""
-        opened: list[Data] = []
-
-        def fit() -> dict[str, Any]:
-            facts = self.run.read_json("facts.json")
-            opened.append(build_data(self.experiment, facts=facts, shard=self.gathering.shard))
-            self.run.write_json("facts.json", opened[0].facts)
-            return opened[0].facts
-
-        facts = self.gathering.first(fit)
-        return opened[0] if opened else build_data(self.experiment, facts=facts, shard=self.gathering.shard)
-
     def _begin(self) -> Position:
         def batches() -> Iterator[Batch]:
             groups = self.data.steps("train", epoch=0, start=0, accumulate=1, multiple=self.multiple)
@@ -401,22 +374,3 @@ class Training:
     def steps_per_epoch(self) -> int:
         """Steps of the optimiser in an epoch."""
         return math.ceil(self.data.num_steps("train", training=True) / self.config.accumulate)
-
-
-def _until_asked(groups: Iterable[list[Batch]], signals: Signals) -> Iterator[list[Batch]]:
-    """The groups; a last one of nothing where a signal ended what reads them together with this process."""
-    try:
-        yield from groups
-    except ResourceFault:
-        if signals.received is None:
-            raise
-        yield []
-
-
-def _out_of_memory(config: TrainConfig) -> ResourceFault:
-    half = max(1, config.batch_size // 2)
-    return ResourceFault(
-        f"out of memory at batch_size {config.batch_size}; try train.batch_size={half} "
-        f"train.accumulate={config.accumulate * math.ceil(config.batch_size / half)}, which keeps the effective batch",
-        code="out-of-memory",
-    )
