@@ -33,7 +33,7 @@ class Predictor:
 
     def __init__(self, run: Path | str, *, checkpoint: str = "best", device: str | None = None) -> None:
         # no data set is opened: what was fitted in training is all that is needed
-        self._loaded = load_run(run, checkpoint=checkpoint, device=device, manifest=_no_samples())
+        self._loaded = load_run(run, checkpoint=checkpoint, device=device, manifest=no_samples())
 
     @property
     def loaded(self) -> LoadedRun:
@@ -156,5 +156,6 @@ def _refuse_without_columns(loaded: LoadedRun, table: Manifest, path: Path) -> N
         )
 
 
-def _no_samples() -> Manifest:
+def no_samples() -> Manifest:
+    """A table without rows, for what needs no data."""
     return Manifest(pa.table({"id": pa.array([], pa.string()), "split": pa.array([], pa.string())}), Path.cwd(), {})
