@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from weft.data.dataset import Dropped, Source
 from weft.data.manifest import Manifest
+from weft.data.sources import Dropped, Source
 from weft.errors import ConfigError, DataFault, did_you_mean
 from weft.experiment import Experiment
 from weft.modalities.base import Field

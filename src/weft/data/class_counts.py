@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from weft.data.dataset import Source
 from weft.data.hashing import hash_strings
 from weft.data.inspection import class_names
 from weft.data.manifest import Manifest
+from weft.data.sources import Source
 from weft.errors import ONE_OF_SOME, DataFault
 from weft.modalities.base import BadCell
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from weft import registry
 from weft.data import frames, geometry
-from weft.data.dataset import Source, row_timeline
 from weft.data.joining import readings
 from weft.data.manifest import Manifest
+from weft.data.sources import Source, row_timeline
 from weft.data.timeline import Timeline
 from weft.encoders.base import Encoder
 from weft.errors import ONE_OF_SOME, ConfigError, DataFault

@@ -15,7 +15,6 @@ import numpy as np
 from weft.boxes import CLASS
 from weft.data import frames
 from weft.data.checks import check_columns, check_labels, field_notes, given_away, joined, missing_notes, usable_rows
-from weft.data.dataset import BadColumn, Source, common_size, extent, row_timeline
 from weft.data.fit import Fitter, target_options
 from weft.data.inspect_page import write_faults, write_page, write_pictures
 from weft.data.inspection import Fault, Figures, Inspection, class_names, totals
@@ -23,7 +22,7 @@ from weft.data.leaks import find_leaks
 from weft.data.manifest import Manifest
 from weft.data.rare import open_remedies
 from weft.data.rasterfile import header, open_raster
-from weft.data.sources import source_of
+from weft.data.sources import BadColumn, Source, common_size, extent, row_timeline, source_of
 from weft.data.splits import with_validation
 from weft.data.timeline import Timeline
 from weft.errors import ConfigError, DataFault

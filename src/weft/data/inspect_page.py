@@ -11,9 +11,9 @@ from jinja2 import Environment
 from PIL import Image, ImageDraw
 
 from weft.data import frames
-from weft.data.dataset import Source, row_timeline
 from weft.data.inspection import Inspection
 from weft.data.manifest import Manifest
+from weft.data.sources import Source, row_timeline
 from weft.experiment import Frames
 from weft.modalities.base import BadCell
 from weft.spreadsheet import quoted

@@ -17,7 +17,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from weft.data.collate import Sample, collate
-from weft.data.dataset import Dropped, Key, SampleReader
+from weft.data.dataset import Key, SampleReader
+from weft.data.sources import Dropped
 from weft.errors import ResourceFault
 from weft.modalities.base import Field, Modality
 from weft.types import Batch

@@ -25,7 +25,7 @@ from weft.data.checks import (
     usable_rows,
 )
 from weft.data.collate import Sample, collate
-from weft.data.dataset import Dropped, Key, SampleReader
+from weft.data.dataset import Key, SampleReader
 from weft.data.features import FeatureReader
 from weft.data.fit import Fitter, target_options
 from weft.data.leaks import check_leaks
@@ -35,7 +35,7 @@ from weft.data.order import TrainingOrder
 from weft.data.rare import Remedies, amounts_of, open_remedies
 from weft.data.shard import WHOLE, Shard
 from weft.data.shares import at_shares
-from weft.data.sources import source_of
+from weft.data.sources import Dropped, source_of
 from weft.data.splits import with_validation
 from weft.errors import ONE_OF_SOME, DataFault, WeftError
 from weft.experiment import DataConfig, Experiment

@@ -10,11 +10,11 @@ import numpy as np
 
 from weft.data.class_counts import ClassCounts, count_classes
 from weft.data.copypaste import Paster
-from weft.data.dataset import Source
 from weft.data.inspection import class_names
 from weft.data.manifest import Manifest
 from weft.data.order import epoch_length
 from weft.data.sampling.base import Sampling
+from weft.data.sources import Source
 from weft.errors import ConfigError, DataFault, did_you_mean, first_few
 from weft.experiment import CopyPaste, DataConfig
 from weft.metrics.imbalance import rarest
