@@ -181,7 +181,7 @@ def _settings(run: Run) -> tuple[tuple[str, str], ...]:
         batch += f" × {train['accumulate']} accumulated"
     named = {
         "Input size": words(data["size"]) + " pixels" if data.get("size") else "as it comes",
-        "Augmentation": _set_options(data.get("augment") or {}),
+        "Augmentation": _set_options(_augmentation(data.get("augment") or {})),
         "Batch": batch,
         "Optimiser": _with_options(optimizer),
         "Schedule": _with_options(schedule),
@@ -194,6 +194,12 @@ def _settings(run: Run) -> tuple[tuple[str, str], ...]:
         "Seed": words(run.summary.get("seed", train.get("seed", ""))),
     }
     return tuple((name, value) for name, value in named.items() if value)
+
+
+def _augmentation(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Without pasting where no task says what is pasted."""
+    pasting = options.get("copy_paste") or {}
+    return {key: value for key, value in options.items() if key != "copy_paste" or pasting.get("task")}
 
 
 def _with_options(part: object) -> str:
