@@ -52,3 +52,12 @@ def test_a_fusion_of_the_users_own_is_taken_to_fuse(tmp_path: Path) -> None:
 def test_what_tasks_share_softly_is_shown_where_it_has_parameters(tmp_path: Path) -> None:
     own = {"sharing.rooms": 1000, "sharing.scene": 200}
     assert boxes(tmp_path, own, sharing={"type": "attention"})["sharing"] == ("attention", f"1.2{SPACE}k")
+
+
+@pytest.mark.parametrize(("task", "shown"), [(None, "flip 0.5"), ("rooms", "copy_paste task rooms, flip 0.5")])
+def test_pasting_is_shown_where_something_is_pasted(task: str | None, shown: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", num_samples=4, evaluated=False)
+    experiment = yaml.safe_load((run / "experiment.yaml").read_text())
+    experiment["data"] = {**experiment["data"], "augment": {"flip": 0.5, "copy_paste": {"task": task}}}
+    (run / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    assert dict(overview(read_run(run)).settings)["Augmentation"] == shown
