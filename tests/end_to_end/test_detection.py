@@ -32,7 +32,7 @@ def test_boxes_of_two_views_are_learned_scored_shown_and_written(experiment: Mak
     things = result["tasks"]["things"]
     assert things["main_figure"] == "AP"
     assert set(things["subsets"]) == {"image+depth", "image", "depth"}
-    assert [curves["x_label"] for curves in things["curves"]] == ["recall, %"]
+    assert [curves["x_label"] for curves in things["curves"]] == ["recall, %", "recall, %", "overlap"]
     drawn = [picture["tasks"]["things"] for picture in result["pictures"] if picture["tasks"]["things"]["truth"]]
     assert all((run / "evaluation/test" / one["prediction"]).is_file() for one in drawn)
     assert "count error" in weft.write_report(run).read_text(encoding="utf-8")

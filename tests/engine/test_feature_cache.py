@@ -389,7 +389,8 @@ def test_a_preprocessor_that_says_it_is_not_random_is_not(name: str) -> None:
     assert not preprocessor.random
     if name == "table":
         pytest.skip("rows have no frozen encoder")
-    inputs = torch.rand(2, 3 if name == "image" else 1, 16, 16) if modality.kind == "raster" else torch.rand(2, 4000)
+    rasters = {"raster": (2, modality.num_channels, 16, 16), "video": (2, 3, modality.num_channels, 16, 16)}
+    inputs = torch.rand(rasters.get(modality.kind, (2, 4000)))
     assert torch.equal(preprocessor.train()(inputs), preprocessor.eval()(inputs))
 
 
