@@ -14,8 +14,8 @@ from weft.data.collate import Sample
 from weft.engine.attention import over_picture
 from weft.engine.evidence import ATTENTION
 from weft.modalities.base import Modality
+from weft.modalities.raster import evenly
 from weft.tasks.base import Task
-from weft.tasks.frames import evenly
 from weft.types import Features
 
 #: So many frames of a clip are shown, evenly spaced over it.

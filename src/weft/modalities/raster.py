@@ -60,9 +60,14 @@ def most_common_dtype(values: Iterable[np.ndarray]) -> str:
     return max(sorted(set(names)), key=names.count)
 
 
+def evenly(num_frames: int, most: int) -> np.ndarray:
+    """(n,) places of at most `most` frames, evenly spaced from the first to the last."""
+    return np.unique(np.linspace(0, num_frames - 1, min(most, num_frames)).round().astype(int))
+
+
 def strip(clip: np.ndarray) -> Image.Image:
     """Some frames of a clip (T, H, W, C), evenly spaced in time, from left to right; all are stretched alike."""
-    places = np.unique(np.linspace(0, len(clip) - 1, min(_SHOWN, len(clip))).round().astype(int))
+    places = evenly(len(clip), _SHOWN)
     height, width, num_channels = clip.shape[1:]
     side_by_side = picture(clip[places].swapaxes(0, 1).reshape(height, -1, num_channels))
     spaced = Image.new("RGB", (len(places) * (width + _GAP) - _GAP, height), "white")

@@ -19,7 +19,7 @@ from weft.modalities.base import Field
 from weft.registry import Part
 from weft.tasks.base import Task
 from weft.tasks.dense_stages import Attention, Auxiliary, AuxiliaryHeads, Refine, Refinement, SelfAttention
-from weft.types import Features, FeatureSpec, Need
+from weft.types import Features, FeatureSpec, Need, Records
 
 #: The decoder of a dense task whose configuration names none.
 DECODER = Part("decoder", "deeplabv3plus")
@@ -160,6 +160,35 @@ def to_pixels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     if logits.shape[-2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def confusion_records(prediction: Tensor, target: Tensor, ids: list[str], *, ignore: int) -> Records:
+    """Per sample: pixels of each class, right (`tp`), `predicted` and `actual`, and of each bin; and the confusion.
+
+    Args:
+        prediction: (P, K, H, W) probabilities.
+        target: (P, H, W) class numbers.
+        ids: the P sample ids.
+        ignore: number of pixels without a label.
+    """
+    num_rows, num_classes = prediction.shape[:2]
+    largest, best = prediction.max(1)  # as argmax, and faster
+    # pixels without a label are counted as one class more, which is then cut off: cheaper than picking the others
+    truth = torch.where(target == ignore, num_classes, target.long())
+    row = torch.arange(num_rows, device=target.device).view(-1, 1, 1)
+    place = (row * (num_classes + 1) + truth) * num_classes + best
+    counts = torch.bincount(place.flatten(), minlength=num_rows * (num_classes + 1) * num_classes)
+    confusion = counts.view(num_rows, num_classes + 1, num_classes)[:, :num_classes].cpu().numpy()
+    return Records(
+        ids=list(ids),
+        rows={
+            "tp": np.diagonal(confusion, axis1=1, axis2=2).copy(),
+            "predicted": confusion.sum(1),
+            "actual": confusion.sum(2),
+            **calibration_bins(largest, best == target, target != ignore),
+        },
+        totals={"confusion": confusion.sum(0)},
+    )
 
 
 def calibration_bins(confidence: Tensor, right: Tensor, known: Tensor) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -19,7 +18,8 @@ from weft.modalities.base import Lines
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.captions import caption
-from weft.tasks.dense import calibration_bins
+from weft.tasks.classification import VectorHead
+from weft.tasks.dense import confusion_records
 from weft.tasks.exchange import add_row
 from weft.tasks.frame_label import UNKNOWN_FRAME, FrameLabel
 from weft.tasks.frames import by_clip, frames_in_both
@@ -103,25 +103,8 @@ class FrameClassification(Task):
             ids: the P sample ids.
         """
         both = frames_in_both(prediction.movedim(1, 2), target != UNKNOWN_FRAME)
-        prediction, target = prediction[:, :, :both], target[:, :both]
-        num_classes = len(self.classes)
-        largest, best = prediction.max(1)
-        truth = torch.where(target == UNKNOWN_FRAME, num_classes, target)
-        clip = torch.arange(len(ids), device=target.device)[:, None]
-        places = (clip * (num_classes + 1) + truth) * num_classes + best
-        counts = torch.bincount(places.flatten(), minlength=len(ids) * (num_classes + 1) * num_classes)
-        confusion = counts.view(len(ids), num_classes + 1, num_classes)[:, :num_classes].cpu().numpy()
-        maps = (one[:, None] for one in (largest, best == target, target != UNKNOWN_FRAME))  # (P, 1, T)
-        return Records(
-            ids=list(ids),
-            rows={
-                "tp": np.diagonal(confusion, axis1=1, axis2=2).copy(),
-                "predicted": confusion.sum(1),
-                "actual": confusion.sum(2),
-                **calibration_bins(*maps),
-            },
-            totals={"confusion": confusion.sum(0)},
-        )
+        still, labels = prediction[:, :, None, :both], target[:, None, :both]  # as pictures of one line, (P, K, 1, T)
+        return confusion_records(still, labels, ids, ignore=UNKNOWN_FRAME)
 
     def figures(self, records: Records) -> dict[str, float]:
         """accuracy, balanced_accuracy, F1_macro, ECE, and precision, recall and F1 of every class."""
@@ -202,20 +185,8 @@ class FrameClassification(Task):
         return caption(background, [self.classes[int(target)] if known else "?"])
 
 
-class FrameHead(nn.Module):
-    """What there is of every frame in, K numbers a frame out.
-
-    Args:
-        dim: width of the features.
-        num_outputs: K.
-        hidden: width of a hidden layer; 0: none.
-        dropout: probability of hiding a number before the last layer in training.
-    """
-
-    def __init__(self, dim: int, num_outputs: int, *, hidden: int, dropout: float) -> None:
-        super().__init__()
-        widen = [nn.Linear(dim, hidden), nn.ReLU(inplace=True)] if hidden else []
-        self.layers = nn.Sequential(*widen, nn.Dropout(dropout), nn.Linear(hidden or dim, num_outputs))
+class FrameHead(VectorHead):
+    """What there is of every frame in, K numbers a frame out; options as of `VectorHead`."""
 
     def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
         """(P, K, T) float32; 0 in frames that are not real."""

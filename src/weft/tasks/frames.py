@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 from weft.errors import DataFault
@@ -54,8 +53,3 @@ def frames_in_both(said: Tensor, known: Tensor) -> int:
             code="other-frames",
         )
     return min(num_said, num_frames)
-
-
-def evenly(num_frames: int, most: int) -> np.ndarray:
-    """(n,) places of at most `most` frames, evenly spaced from the first to the last."""
-    return np.unique(np.linspace(0, num_frames - 1, min(most, num_frames)).round().astype(int))

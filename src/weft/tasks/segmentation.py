@@ -20,7 +20,7 @@ from weft.metrics.confusion import intersection_over_union, mean_known, ratio, r
 from weft.modalities.base import Facts
 from weft.registry import Part, Range, register
 from weft.tasks.colours import UNLABELLED, over, paint, palette
-from weft.tasks.dense import DECODER, DenseDesign, DenseHead, DenseTask, at_one_size, calibration_bins, to_pixels
+from weft.tasks.dense import DECODER, DenseDesign, DenseHead, DenseTask, at_one_size, confusion_records, to_pixels
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.exchange import answer_path, write_sidecar
 from weft.tasks.label_map import LabelMap
@@ -129,24 +129,7 @@ class Segmentation(DenseTask):
             target: (P, H, W) class numbers.
             ids: the P sample ids.
         """
-        num_classes, num_rows = len(self.classes), len(target)
-        largest, best = prediction.max(1)  # as argmax, and faster
-        # pixels without a label are counted as one class more, which is then cut off: cheaper than picking the others
-        truth = torch.where(target == self.field.ignore, num_classes, target.long())
-        row = torch.arange(num_rows, device=target.device).view(-1, 1, 1)
-        place = (row * (num_classes + 1) + truth) * num_classes + best
-        counts = torch.bincount(place.flatten(), minlength=num_rows * (num_classes + 1) * num_classes)
-        confusion = counts.view(num_rows, num_classes + 1, num_classes)[:, :num_classes].cpu().numpy()
-        return Records(
-            ids=list(ids),
-            rows={
-                "tp": np.diagonal(confusion, axis1=1, axis2=2).copy(),
-                "predicted": confusion.sum(1),
-                "actual": confusion.sum(2),
-                **calibration_bins(largest, best == target, target != self.field.ignore),
-            },
-            totals={"confusion": confusion.sum(0)},
-        )
+        return confusion_records(prediction, target, ids, ignore=self.field.ignore)
 
     def figures(self, records: Records) -> dict[str, float]:
         """mIoU, pixel_accuracy, mean_class_accuracy, ECE and IoU/<class>."""
