@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from weft.data.manifest import Column, Manifest
+from weft.data.scenes.cells import place_of, table_of
 from weft.data.scenes.moving import (
     CLIP_FACTS,
     CUE_FRAMES,
@@ -96,13 +97,8 @@ class MovingScenes:
 
     def manifest(self) -> Manifest:
         """All samples of all splits: what happens is drawn, nothing is rendered."""
-        cells: dict[str, list[Any]] = {name: [] for name in ("id", "split", *COLUMNS)}
-        for split, num_samples in self.num_samples.items():
-            for index in range(num_samples):
-                for name, cell in self._row(split, index).items():
-                    cells[name].append(cell)
         types = {name: kind for name, (_, kind) in WRITTEN.items()}
-        table = pa.table({name: pa.array(column, types.get(name, pa.string())) for name, column in cells.items()})
+        table = table_of(self._row, self.num_samples, COLUMNS, types)
         return Manifest(table=table, root=Path(), columns=COLUMNS, arrays=partial(rendered, self.rules), clip="clip")
 
     def ceilings(self, split: str = "test") -> dict[str, dict[frozenset[str], float]]:
@@ -134,10 +130,10 @@ def rendered(rules: MovingRules, cell: str) -> np.ndarray:
     Raises:
         BadCell: the cell is none of this data set's.
     """
-    split, index, name = [*cell.removeprefix("moving:").split("/"), "", ""][:3]
-    if not cell.startswith("moving:") or name not in RENDERED or not index.isdigit():
+    place = place_of(cell, "moving:", RENDERED)
+    if place is None:
         raise BadCell("not-a-clip", f"{cell!r} is no cell of the built-in clips; they read moving:train/17/clip")
-    return _rendered(rules, split, int(index), name).copy()
+    return _rendered(rules, *place).copy()
 
 
 @lru_cache(maxsize=8)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from weft.data.manifest import Column, Manifest
 from weft.data.scenes.ceilings import DECIDED_BY, ceilings, class_of
+from weft.data.scenes.cells import place_of, table_of
 from weft.data.scenes.latents import CLASSES, FACTS, MARKS, MODALITIES, Mark, Rules, Scene, draw, random
 from weft.data.scenes.render import Rendering
 from weft.data.scenes.words import captions, sentence
@@ -133,13 +134,8 @@ class Scenes:
 
     def manifest(self) -> Manifest:
         """All samples of all splits: the latents are drawn, nothing is rendered."""
-        cells: dict[str, list[Any]] = {name: [] for name in ("id", "split", *COLUMNS)}
-        for split, num_samples in self.num_samples.items():
-            for index in range(num_samples):
-                for name, cell in self._row(split, index).items():
-                    cells[name].append(cell)
         types = {name: kind for name, (_, kind) in WRITTEN.items()}
-        table = pa.table({name: pa.array(column, types.get(name, pa.string())) for name, column in cells.items()})
+        table = table_of(self._row, self.num_samples, COLUMNS, types)
         columns = {**RENDERED, **{name: column for name, (column, _) in WRITTEN.items()}}
         columns["audio"] = Column("audio", {"sample_rate": self.rules.sample_rate})
         columns["clip"] = Column("video", {"num_frames": self.rules.num_frames})
@@ -179,10 +175,11 @@ def rendered(rules: Rules, cell: str) -> np.ndarray:
     Raises:
         BadCell: the cell is none of this data set's.
     """
-    split, index, name = [*cell.removeprefix("scenes:").split("/"), "", ""][:3]
-    if not cell.startswith("scenes:") or name not in RENDERED or not index.isdigit():
+    place = place_of(cell, "scenes:", RENDERED)
+    if place is None:
         raise BadCell("not-a-scene", f"{cell!r} is no cell of the built-in scenes; they read scenes:train/17/image")
-    array: np.ndarray = getattr(_rendering(rules, split, int(index)), name)()
+    split, index, name = place
+    array: np.ndarray = getattr(_rendering(rules, split, index), name)()
     return array
 
 
