@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import weft
+from tests.changes import changed
 from weft import Experiment, load_experiment
 
 #: A network that trains in seconds.
@@ -57,13 +58,7 @@ def small(output: Path, **changes: Any) -> dict[str, Any]:
             "output": str(output),
         },
     }
-    for path, value in changes.items():
-        place = content
-        *above, last = path.split("__")
-        for key in above:
-            place = place.setdefault(key, {})
-        place[last] = value
-    return content
+    return changed(content, changes)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import weft
+from tests.changes import changed
 from weft import Experiment, load_experiment
 from weft.data.pipeline import build_data
 from weft.encoders.raster import RasterEncoder
@@ -83,13 +84,7 @@ def experiment(root: Path, tmp_path: Path) -> Make:
                 "features": {"where": "none", "folder": str(tmp_path / "features")},
             },
         }
-        for path, value in changes.items():
-            place = content
-            *above, last = path.split("__")
-            for key in above:
-                place = place.setdefault(key, {})
-            place[last] = value
-        return load_experiment(content)
+        return load_experiment(changed(content, changes))
 
     return make
 

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import weft
+from tests.changes import changed
 from tests.encoders.tiny_transformer import tiny_bert
 from weft import Experiment, Predictor, load_experiment, registry
 from weft.data import feature_store
@@ -85,13 +86,7 @@ def experiment(root: Path, tmp_path: Path) -> Make:
                 "features": {"where": "disk", "folder": str(tmp_path / "features")},
             },
         }
-        for path, value in changes.items():
-            place = content
-            *above, last = path.split("__")
-            for key in above:
-                place = place.setdefault(key, {})
-            place[last] = value
-        return load_experiment(content)
+        return load_experiment(changed(content, changes))
 
     return make
 
