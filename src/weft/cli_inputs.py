@@ -44,7 +44,7 @@ def read_inputs(run: Path, words: Sequence[str]) -> tuple[dict[str, Any], tuple[
 
 
 def modality_cells(run: Path) -> dict[str, str]:
-    """{modality of the run: what a person gives for it}: file, value or row; without importing torch."""
+    """{modality of the run: what a person gives for it}: file, clip, value or row; without importing torch."""
     from weft import schema as schemas
     from weft.config import load_experiment
 
@@ -75,6 +75,8 @@ def _value(name: str, value: str, cell: str) -> Any:
     if cell == "row":
         return _row(name, value)
     path = Path(value)
+    if cell == "clip" and path.is_dir():
+        return path
     if not path.is_file():
         raise click.UsageError(f"--{name}: there is no file {value!r}")
     return path

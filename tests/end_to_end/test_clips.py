@@ -11,6 +11,7 @@ from PIL import Image
 
 import weft
 from tests.end_to_end.test_configs import write_davis
+from weft import cli
 
 CONFIG = """
 name: clips
@@ -85,3 +86,10 @@ def test_a_clip_can_be_answered_from_python(run: Path) -> None:
     assert said["masks"].shape == (2, 4, 48, 80)
     assert said["side"] is not None
     assert said["side"].shape == (2, 4)
+
+
+def test_a_folder_of_frames_is_answered_from_the_command_line(run: Path, tmp_path: Path) -> None:
+    frames = run.parents[2] / "JPEGImages/480p/bear"
+    assert cli.run(["predict", str(run), "--clip", str(frames), "--out", str(tmp_path / "said")]) == 0
+    assert len(list((tmp_path / "said/masks/sample").glob("*.png"))) == len(list(frames.iterdir()))
+    assert cli.run(["predict", str(run), "--clip", str(frames / "none"), "--out", str(tmp_path / "none")]) == 2

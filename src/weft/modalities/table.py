@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from math import pi
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from weft.data.text.picture import page
 from weft.errors import ConfigError, DataFault, did_you_mean
-from weft.modalities.base import BadCell, Facts, Geometry, Lines, Modality, Preprocessor, Resolve
+from weft.modalities.base import BadCell, CellKind, Facts, Geometry, Lines, Modality, Preprocessor, Resolve
 from weft.modalities.columns import (
     Column,
     Kind,
@@ -56,7 +56,7 @@ class TableModality(Modality):
     """
 
     kind: ClassVar[str] = "table"
-    cell: ClassVar[Literal["file", "value", "row"]] = "row"
+    cell: ClassVar[CellKind] = "row"
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from weft.data.text.files import read_text, text_encoding
 from weft.data.text.picture import page
 from weft.data.text.splitting import Split
 from weft.data.text.vocabulary import Numbering, Tokenizer, Vocabulary, most_frequent
-from weft.modalities.base import BadCell, Facts, Geometry, Lines, Modality, Preprocessor, Resolve
+from weft.modalities.base import BadCell, CellKind, Facts, Geometry, Lines, Modality, Preprocessor, Resolve
 from weft.registry import Range, register
 from weft.types import InputSpec
 
@@ -49,7 +49,7 @@ class TextModality(Modality):
     """
 
     kind: ClassVar[str] = "text"
-    cell: ClassVar[Literal["file", "value", "row"]] = "value"
+    cell: ClassVar[CellKind] = "value"
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from weft.data.clipfile import Clip, FolderClip, part_of_clip
 from weft.data.timeline import Timeline
 from weft.data.videofile import VideoFile
 from weft.modalities import raster
-from weft.modalities.base import BadCell, Facts, Geometry, Modality, Preprocessor, Resolve
+from weft.modalities.base import BadCell, CellKind, Facts, Geometry, Modality, Preprocessor, Resolve
 from weft.modalities.image import ImageModality
 from weft.registry import Range, register
 from weft.types import InputSpec
@@ -50,6 +50,7 @@ class VideoModality(Modality):
     """
 
     kind: ClassVar[str] = "video"
+    cell: ClassVar[CellKind] = "clip"
 
     def __init__(
         self,
