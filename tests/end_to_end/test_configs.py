@@ -159,7 +159,7 @@ def write_davis(root: Path) -> None:
                 Image.fromarray(pixels.astype(np.uint8)).save(place / f"{frame:05}.{suffix}")
 
 
-#: What writes a small data set of a format, and the changes that make an experiment of it small.
+#: What writes a small data set of a format, and the changes that make an experiment of it small; `SET` is its own block.
 WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nyuv2": (write_questions, ["data.size=[96, 128]", "data.validation.fraction=0.3"]),
     "camvid": (write_camvid, ["data.size=[48, 64]"]),
@@ -167,7 +167,7 @@ WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "table": (write_houses, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "chestxray14": (write_chestxray14, ["data.size=[64, 64]", "data.validation.fraction=0.3"]),
     "folder": (write_pennfudan, ["data.size=[64, 96]", "data.validation.fraction=0.3"]),
-    "davis": (write_davis, ["data.size=[48, 80]", "data.length=3", "data.stride=1"]),
+    "davis": (write_davis, ["data.size=[48, 80]", "SET.length=3", "SET.stride=1"]),
     "voc": (write_voc, ["data.size=[64, 64]"]),
     "coco": (write_panoptic, ["data.size=[64, 64]"]),
     "digits": (write_digits, ["data.limit=16", "train.batch_size=8"]),  # 28 pixels leave one to a BatchNorm of one row
@@ -191,7 +191,7 @@ def test_a_shipped_experiment_runs_for_two_steps(config: Path, tmp_path: Path) -
         if one["format"] in WRITERS:
             write, changes = WRITERS[one["format"]]
             write(tmp_path / place)
-            overrides += [f"{place}.root={tmp_path / place}", *changes]
+            overrides += [f"{place}.root={tmp_path / place}", *(change.replace("SET", place) for change in changes)]
     run = weft.train(config, overrides=overrides, progress=False)
     result = weft.evaluate(run, quick=True, progress=False)
     assert result["samples"] > 0
