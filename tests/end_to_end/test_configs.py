@@ -159,7 +159,7 @@ def write_davis(root: Path) -> None:
                 Image.fromarray(pixels.astype(np.uint8)).save(place / f"{frame:05}.{suffix}")
 
 
-#: What writes a small data set of a format, and the changes that make an experiment of it small; `SET` is its own block.
+#: What writes a small data set of a format, and the changes that make an experiment of it small; `SET` is its block.
 WRITERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nyuv2": (write_questions, ["data.size=[96, 128]", "data.validation.fraction=0.3"]),
     "camvid": (write_camvid, ["data.size=[48, 64]"]),
