@@ -20,6 +20,7 @@ from weft.modalities.base import Field, Preprocessor
 from weft.model import Model
 from weft.registry import Part
 from weft.tasks.base import Task
+from weft.tasks.exchange import Origin
 from weft.types import Batch, Features, FeatureSpec, InputSpec, Need, Records
 
 FUSIONS = pytest.mark.parametrize("part", cases("fusion"), ids=label)
@@ -92,9 +93,7 @@ class NumberTask(Task):
     def badness(self, records: Records) -> np.ndarray:
         return np.zeros(0)
 
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None: ...
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None: ...
 
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
         return background

@@ -21,6 +21,7 @@ from weft.tasks.coco_results import image_id
 from weft.tasks.detection import Detection
 from weft.tasks.detection_head import places_of
 from weft.tasks.detection_loss import detection_loss
+from weft.tasks.exchange import Origin
 from weft.types import FeatureSpec
 
 NUM_CLASSES = 3
@@ -106,7 +107,7 @@ def test_written_results_load_and_score_to_our_own_figures(library: str, seed: i
     ids = [image_id(name) for name in names]
     detection = task()
     for name, rows in zip(names, answers, strict=True):
-        detection.write(rows.clip(0, 400), name, (400, 400), tmp_path, working_size=(400, 400))
+        detection.write(rows.clip(0, 400), Origin(name, (400, 400), (400, 400)), tmp_path)
     stats, per_class = scored(library, dataset(truth, ids), str(tmp_path / "detections.json"))
     records = detection.records(torch.from_numpy(answers.clip(0, 400)), torch.from_numpy(truth), names)
     figures = detection.figures(records)
@@ -134,11 +135,11 @@ def test_average_precision_is_that_of_faster_coco_eval_for_every_threshold_class
 
 def test_samples_without_a_number_get_one_and_are_listed_with_their_names(tmp_path: Path) -> None:
     detection = task(threshold=0.5)
-    detection.write(np.zeros((40, 6)), "a/b", (10, 10), tmp_path, working_size=(10, 10))
+    detection.write(np.zeros((40, 6)), Origin("a/b", (10, 10), (10, 10)), tmp_path)
     assert json.loads((tmp_path / "detections.json").read_text()) == []
     row = np.array([[1, 2, 3, 5, 0.5, 2]])
     for sample in ("a/b", "7"):
-        detection.write(row, sample, (20, 30), tmp_path, working_size=(10, 10))
+        detection.write(row, Origin(sample, (20, 30), (10, 10)), tmp_path)
     entry = {"category_id": 3, "bbox": [3.0, 4.0, 6.0, 6.0], "score": 0.5}
     number = image_id("a/b")
     assert number != image_id("a/c")

@@ -17,6 +17,7 @@ from weft.data.pipeline import build_data
 from weft.engine.build import build_model
 from weft.modalities.base import BadCell
 from weft.tasks.edge_map import EDGE, NO_EDGE, OUTSIDE, UNKNOWN, EdgeMap, widened
+from weft.tasks.exchange import Origin
 from weft.types import Records
 
 LABELS = {"classes": ["a", "b", "c"], "ignore": 255}
@@ -154,7 +155,7 @@ def test_answers_are_written_in_eight_bits_at_the_size_of_the_sample(tmp_path: P
     task = CASES["edges"].build()
     prediction = np.zeros((1, 4, 6), np.float32)
     prediction[0, :, 3:] = 1
-    task.write(prediction, "s/1", (8, 12), tmp_path, working_size=(4, 6))
+    task.write(prediction, Origin("s/1", (8, 12), (4, 6)), tmp_path)
     written = np.asarray(Image.open(tmp_path / "s%2F1.png"))
     assert written.shape == (8, 12)
     assert written.dtype == np.uint8

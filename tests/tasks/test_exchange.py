@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.tasks.task_cases import CASES, SIZE, Case
 from weft.tasks.classification import Classification
-from weft.tasks.exchange import add_row
+from weft.tasks.exchange import Origin, add_row
 from weft.types import FeatureSpec
 
 
@@ -23,7 +23,7 @@ def rows_of(path: Path) -> list[list[str]]:
 def test_ids_and_names_that_look_like_formulas_are_written_as_texts(tmp_path: Path) -> None:
     field = Classification.Target({}, classes=["=1+1", "@home", "-3"])
     task = Classification({"fused": FeatureSpec("vector", 4)}, field)
-    task.write(np.array([0.5, 0.25, 0.25]), "=HYPERLINK(1)", (0, 0), tmp_path, working_size=(0, 0))
+    task.write(np.array([0.5, 0.25, 0.25]), Origin("=HYPERLINK(1)", (0, 0), (0, 0)), tmp_path)
     assert rows_of(tmp_path / "classes.csv") == [
         ["id", "class", "p/=1+1", "p/@home", "p/-3"],
         ["'=HYPERLINK(1)", "'=1+1", "0.500000", "0.250000", "0.250000"],
@@ -40,9 +40,9 @@ def test_numbers_below_zero_stay_numbers(tmp_path: Path) -> None:
 def test_every_file_that_a_task_appends_to_is_named_among_its_tables(case: Case, tmp_path: Path) -> None:
     task, target = case.build().eval(), case.target()
     row = case.perfect(target)[0].numpy()
-    task.write(row, "first", SIZE, tmp_path, working_size=SIZE)
+    task.write(row, Origin("first", SIZE, SIZE), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    task.write(row, "second", SIZE, tmp_path, working_size=SIZE)
+    task.write(row, Origin("second", SIZE, SIZE), tmp_path)
     appended = {name for name, content in before.items() if (tmp_path / name).read_bytes() != content}
     assert appended <= set(task.tables)
     assert all(Path(name).name == name for name in task.tables)

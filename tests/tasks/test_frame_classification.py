@@ -10,6 +10,7 @@ import torch
 
 from tests.tasks.task_cases import CLIP_SPEC, clips
 from weft.errors import DataFault
+from weft.tasks.exchange import Origin
 from weft.tasks.frame_classification import FrameClassification, FrameHead
 from weft.tasks.frame_label import FrameLabel
 from weft.types import Features, FeatureSpec
@@ -74,7 +75,7 @@ def test_tokens_that_are_no_frames_are_refused() -> None:
 def test_answers_are_rows_by_the_numbers_of_the_frames(tmp_path) -> None:
     shares = np.array([[0.9, 0.2], [0.1, 0.8]])
     given = task()
-    given.write_clip(shares, "=a", (0, 0), tmp_path, working_size=(0, 0), numbers=[3, 12])
+    given.write(shares, Origin("=a", (0, 0), (0, 0), numbers=[3, 12]), tmp_path)
     with (tmp_path / "frames.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["id"], row["frame"], row["class"], row["p/run"]) for row in rows] == [

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.tasks.task_cases import CASES, DECODER, SIZE, SPEC, features
 from weft.registry import Part
+from weft.tasks.exchange import Origin
 from weft.tasks.location import HeatMapHead, Location
 from weft.tasks.pixel_regression import PixelRegression
 from weft.tasks.pixel_values import PixelValues
@@ -72,8 +73,8 @@ def test_a_mirrored_map_is_mirrored_back() -> None:
 def test_places_are_written_in_pixels_of_the_samples_own_image(tmp_path: Path) -> None:
     task = CASES["location of points"].build()
     answer = np.array([[10, 20, 0.9], [0, 0, 0.1], [47, 31, 1.0]])
-    task.write(answer, "a", (64, 96), tmp_path, working_size=SIZE)
-    task.write(answer, "b", SIZE, tmp_path, working_size=SIZE)
+    task.write(answer, Origin("a", (64, 96), SIZE), tmp_path)
+    task.write(answer, Origin("b", SIZE, SIZE), tmp_path)
     rows = rows_of(tmp_path / "points.csv")
     assert rows[0] == ["id", "point", "x", "y", "visible"]
     assert rows[1] == ["a", "p", "20.00", "40.00", "0.900000"]
@@ -93,14 +94,14 @@ def test_what_is_not_visible_is_not_drawn() -> None:
 
 def test_classes_are_written_as_a_table(tmp_path: Path) -> None:
     one = CASES["classification"].build()
-    one.write(np.array([0.2, 0.7, 0.1]), "x", SIZE, tmp_path / "one", working_size=SIZE)
+    one.write(np.array([0.2, 0.7, 0.1]), Origin("x", SIZE, SIZE), tmp_path / "one")
     assert rows_of(tmp_path / "one" / "classes.csv") == [
         ["id", "class", "p/a", "p/b", "p/c"],
         ["x", "b", "0.200000", "0.700000", "0.100000"],
     ]
     many = CASES["classification of many labels"].build()
-    many.write(np.array([0.6, 0.7, 0.1]), "x", SIZE, tmp_path / "many", working_size=SIZE)
-    many.write(np.array([0.1, 0.2, 0.1]), "y", SIZE, tmp_path / "many", working_size=SIZE)
+    many.write(np.array([0.6, 0.7, 0.1]), Origin("x", SIZE, SIZE), tmp_path / "many")
+    many.write(np.array([0.1, 0.2, 0.1]), Origin("y", SIZE, SIZE), tmp_path / "many")
     assert [row[1] for row in rows_of(tmp_path / "many" / "classes.csv")] == ["labels", "a|b", ""]
     assert many.draw_truth(np.array([0.0, 0, 0]), Image.new("RGB", (8, 8))).size[1] > 8
 
@@ -146,7 +147,7 @@ def test_a_prediction_below_zero_is_within_no_ratio() -> None:
 
 
 def test_depth_is_written_in_millimetres_with_its_meaning_beside_it(tmp_path: Path) -> None:
-    depth().write(np.array([[[1.2345, 9.0]]], np.float32), "a", (1, 2), tmp_path, working_size=(1, 2))
+    depth().write(np.array([[[1.2345, 9.0]]], np.float32), Origin("a", (1, 2), (1, 2)), tmp_path)
     picture = np.asarray(Image.open(tmp_path / "a.png"))
     assert picture.dtype == np.uint16
     assert picture.tolist() == [[1234, 9000]]
@@ -158,7 +159,7 @@ def test_values_below_zero_come_back_from_their_file(tmp_path: Path) -> None:
     field = PixelValues({"mean": -5.0, "std": 10.0, "low": -40.0, "high": 20.0}, unknown=None, unit="°C")
     task = PixelRegression({"fused": SPEC}, field, decoder=DECODER)
     values = np.array([[[-60.0, -5.0, 35.0]]], np.float32)
-    task.write(values, "a", (1, 3), tmp_path, working_size=(1, 3))
+    task.write(values, Origin("a", (1, 3), (1, 3)), tmp_path)
     meaning = json.loads((tmp_path / "values.json").read_text(encoding="utf-8"))
     read = np.asarray(Image.open(tmp_path / "a.png")) * meaning["scale"] + meaning["offset"]
     np.testing.assert_allclose(read, values[0], atol=meaning["scale"])

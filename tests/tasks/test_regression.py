@@ -20,6 +20,7 @@ from weft.engine.train import train
 from weft.errors import DataFault
 from weft.modalities.base import BadCell
 from weft.registry import Part
+from weft.tasks.exchange import Origin
 from weft.tasks.numbers import Numbers, rounded
 from weft.tasks.regression import Regression
 from weft.types import FeatureSpec
@@ -177,8 +178,8 @@ def test_numbers_that_are_not_known_are_in_no_figure() -> None:
 
 def test_answers_are_written_as_a_table_and_in_words(tmp_path: Path) -> None:
     task = task_of([1.0, 2.0], [1.0, 1.0], names=("price", "area"), unit="USD")
-    task.write(np.array([1234567.0, -0.5], np.float32), "a", (0, 0), tmp_path, working_size=(0, 0))
-    task.write(np.array([1.25, 2], np.float32), "b", (0, 0), tmp_path, working_size=(0, 0))
+    task.write(np.array([1234567.0, -0.5], np.float32), Origin("a", (0, 0), (0, 0)), tmp_path)
+    task.write(np.array([1.25, 2], np.float32), Origin("b", (0, 0), (0, 0)), tmp_path)
     with (tmp_path / "values.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [["id", "price", "area"], ["a", "1234567", "-0.5"], ["b", "1.25", "2"]]
     assert task.describe(np.array([889000.0, 1.23456])) == (("price", "889,000 USD"), ("area", "1.235 USD"))
@@ -187,7 +188,7 @@ def test_answers_are_written_as_a_table_and_in_words(tmp_path: Path) -> None:
     blank = Image.new("RGB", (200, 20))
     assert task.draw(np.array([1.0, 2.0]), blank).height > blank.height
     alone = task_of([1.0], [1.0])
-    alone.write(np.array([3.0], np.float32), "a", (0, 0), tmp_path / "one", working_size=(0, 0))
+    alone.write(np.array([3.0], np.float32), Origin("a", (0, 0), (0, 0)), tmp_path / "one")
     assert (tmp_path / "one" / "values.csv").read_text().splitlines() == ["id,value", "a,3"]
     assert alone.describe(np.array([3.0])) == (("", "3"),)
 

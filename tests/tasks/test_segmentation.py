@@ -14,6 +14,7 @@ from PIL import Image
 from tests.tasks.task_cases import CASES, SIZE, features
 from weft.tasks import segmentation
 from weft.tasks.colours import palette
+from weft.tasks.exchange import Origin
 from weft.tasks.label_map import LabelMap
 from weft.tasks.segmentation import Segmentation
 
@@ -61,7 +62,7 @@ def test_classes_beyond_a_byte_are_scored_and_written(tmp_path: Path) -> None:
     target = torch.tensor([[[0, 280, 32767]]], dtype=torch.int16)
     scores = F.one_hot(torch.tensor([[[0, 280, 5]]]), 300).movedim(-1, 1).float()
     assert task.figures(task.records(scores, target, ["a"]))["mIoU"] == 1
-    task.write(scores[0].numpy(), "a", (1, 3), tmp_path, working_size=(1, 3))
+    task.write(scores[0].numpy(), Origin("a", (1, 3), (1, 3)), tmp_path)
     assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == [[0, 280, 5]]
 
 
@@ -69,7 +70,7 @@ def test_a_mask_is_written_with_a_palette_at_the_size_of_the_samples_own_image(t
     task = CASES["segmentation"].build()
     probabilities = np.zeros((5, 4, 6), np.float32)
     probabilities[1, :, :3], probabilities[4, :, 3:] = 1, 1
-    task.write(probabilities, "kitchen/3", (8, 12), tmp_path, working_size=(4, 6))
+    task.write(probabilities, Origin("kitchen/3", (8, 12), (4, 6)), tmp_path)
     picture = Image.open(tmp_path / "kitchen%2F3.png")
     assert picture.mode == "P"
     assert picture.size == (12, 8)

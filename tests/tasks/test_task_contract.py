@@ -10,6 +10,7 @@ from PIL import Image
 from tests.tasks.task_cases import CASES, ROWS, SIZE, Case
 from weft import registry
 from weft.tasks.base import Task
+from weft.tasks.exchange import Origin
 from weft.types import FeatureSpec, Records
 
 pytestmark = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -174,7 +175,7 @@ def test_answers_are_written_and_drawn(case: Case, tmp_path) -> None:
     background = Image.new("RGB", SIZE[::-1], "grey")
     for number, sample in enumerate(["a", "../b/c"]):
         row = prediction[number].numpy()
-        task.write(row, sample, (64, 96), tmp_path / "out", working_size=SIZE)
+        task.write(row, Origin(sample, (64, 96), SIZE), tmp_path / "out")
         for shown in task.by_frame(row) or [row]:
             assert task.draw(shown, background).size[0] >= SIZE[1]
     assert [path for path in tmp_path.iterdir() if path.name != "out"] == []

@@ -14,6 +14,7 @@ from tests.tasks.task_cases import CLIP_SPEC, DECODER, FRAMES, ROWS, SIZE, SPEC,
 from weft.errors import DataFault
 from weft.registry import Part
 from weft.tasks.clip_label_map import ClipLabelMap
+from weft.tasks.exchange import Origin
 from weft.tasks.frames import by_clip, stills_of
 from weft.tasks.label_map import LabelMap
 from weft.tasks.segmentation import Segmentation
@@ -184,7 +185,7 @@ def test_consistency_without_motion_and_objects_that_are_no_classes_are_refused(
 def test_answers_are_written_as_a_folder_of_palette_pictures_by_the_numbers_of_the_frames(tmp_path) -> None:
     video = task()
     prediction = answers(np.stack([[square(20), square(30)]]))[0].numpy()
-    video.write_clip(prediction, "bear", (120, 160), tmp_path, working_size=(60, 80), numbers=[4, 12])
+    video.write(prediction, Origin("bear", (120, 160), (60, 80), numbers=[4, 12]), tmp_path)
     assert sorted(path.name for path in (tmp_path / "bear").iterdir()) == ["00004.png", "00012.png"]
     with Image.open(tmp_path / "bear" / "00012.png") as picture:
         assert (picture.mode, picture.size) == ("P", (160, 120))

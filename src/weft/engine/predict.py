@@ -14,6 +14,7 @@ from weft.data.manifest import Manifest
 from weft.engine.loading import LoadedRun, load_run
 from weft.engine.pictures import answer_sample, row_of
 from weft.errors import DataFault, WeftError, did_you_mean
+from weft.tasks.exchange import Origin
 
 
 class Predictor:
@@ -107,19 +108,14 @@ def predict(
     for sample in samples:
         if not number:  # not before: where nothing can be read, the answers of an earlier run stay
             _begin_tables(loaded, folder)
+        numbers = () if sample.frames is None else sample.frames.numbers.tolist()
+        origin = Origin(sample.id, sample.original_size, sample.size, numbers)
         for name, prediction in answer_sample(loaded, sample).items():
             task_folder = folder / name
             task_folder.mkdir(parents=True, exist_ok=True)
             if bool(prediction.answered[0]):
                 row = row_of(loaded, name, prediction, sample)
-                loaded.model.tasks[name].write_clip(
-                    row,
-                    sample.id,
-                    sample.original_size,
-                    task_folder,
-                    working_size=sample.size,
-                    numbers=() if sample.frames is None else sample.frames.numbers.tolist(),
-                )
+                loaded.model.tasks[name].write(row, origin, task_folder)
                 for what, text in loaded.model.tasks[name].told(row) if inputs is not None else ():
                     loaded.run.log(f"{name}: {f'{what} {text}'.strip()}")
             else:

@@ -16,6 +16,7 @@ from weft.metrics.calibration import Reliability
 from weft.metrics.curves import Curves
 from weft.modalities.base import NO_FACTS, Facts, Field, Lines
 from weft.probabilities import log_odds, log_probabilities
+from weft.tasks.exchange import Origin
 from weft.types import Answer, Features, FeatureSpec, Need, Records
 
 
@@ -200,37 +201,14 @@ class Task(nn.Module, ABC):
         return {}
 
     @abstractmethod
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """Write one sample's answer in the task's exchange format below `folder`.
 
         Args:
             prediction: one row of `predict`, padding already cut off; dense ones at the model's working size.
-            sample: the sample's id.
-            size: (H, W) of the sample's own images: dense answers and coordinates are written at this size.
+            origin: the sample that it is of.
             folder: where to; it is made.
-            working_size: (H, W) of the sample as the model saw it, without padding: what predicted coordinates refer
-                to.
         """
-
-    def write_clip(
-        self,
-        prediction: np.ndarray,
-        sample: str,
-        size: tuple[int, int],
-        folder: Path,
-        *,
-        working_size: tuple[int, int],
-        numbers: Sequence[int],
-    ) -> None:
-        """As `write`, where the sample is a clip.
-
-        Args:
-            prediction, sample, size, folder, working_size: see `write`.
-            numbers: of the frames that were taken, in what they were taken from; empty where the sample has none.
-        """
-        self.write(prediction, sample, size, folder, working_size=working_size)
 
     def by_frame(self, prediction: np.ndarray) -> Sequence[np.ndarray]:
         """One row of `predict` frame by frame, where a clip is answered frame by frame: then these are what `draw` and

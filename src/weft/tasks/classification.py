@@ -21,7 +21,7 @@ from weft.registry import Part, Range, get, options_of, register
 from weft.tasks.base import Task
 from weft.tasks.captions import caption
 from weft.tasks.class_label import SEPARATOR, ClassLabel
-from weft.tasks.exchange import add_row, write_sidecar
+from weft.tasks.exchange import Origin, add_row, write_sidecar
 from weft.types import Answer, Features, FeatureSpec, Need, Records
 
 #: Between the 0 and the 1 of a target.
@@ -210,16 +210,13 @@ class Classification(Task):
         """{class: (n,) bool}: the samples that have it."""
         return dict(zip(self.classes, self._truth(records).T, strict=True))
 
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """A row of `classes.csv`: id, answer, and the probability of every class. Thresholds that were tuned stand in
         `thresholds.json`.
 
         Args:
             prediction: (K,) probabilities.
-            sample: its id.
-            size, working_size: of no matter here.
+            origin: what it is of.
             folder: where to.
         """
         header = ["id", "labels" if self.multi_label else "class", *(f"p/{name}" for name in self.classes)]
@@ -227,7 +224,7 @@ class Classification(Task):
         if self._tuned:
             thresholds = [round(number, 6) for number in self.get_buffer("thresholds").tolist()]
             write_sidecar(folder / "thresholds.json", dict(zip(self.classes, thresholds, strict=True)))
-        add_row(folder / "classes.csv", header, [sample, SEPARATOR.join(self._said(prediction)), *shares])
+        add_row(folder / "classes.csv", header, [origin.id, SEPARATOR.join(self._said(prediction)), *shares])
 
     def describe(self, prediction: np.ndarray) -> Lines:
         """The likeliest classes, each with its probability."""

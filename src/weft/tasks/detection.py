@@ -28,7 +28,7 @@ from weft.tasks.colours import palette
 from weft.tasks.detection_curves import curves_of, place_of
 from weft.tasks.detection_head import PyramidHead, boxes_of
 from weft.tasks.detection_loss import count_of, detection_loss
-from weft.tasks.exchange import write_sidecar
+from weft.tasks.exchange import Origin, write_sidecar
 from weft.types import Answer, FeatureSpec, Need, Records
 
 #: Strides of the levels that are read where nothing is said.
@@ -217,26 +217,21 @@ class Detection(Task):
         said, actual = (shown & (became != LEFT_OUT)).sum(1), records.rows["actual"][..., 0].sum(1)
         return (said - right + actual - right).astype(np.float64)
 
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """Entries in `detections.json`, COCO's results, in pixels of the sample's own image; in `images.json` which
         number is which sample; `categories.json` once.
 
         Args:
             prediction: (N, 6).
-            sample: its id.
-            size: (H, W) of the sample's own images.
+            origin: what it is of.
             folder: where to.
-            working_size: (H, W) that the boxes refer to.
         """
         rows = prediction[prediction[:, SCORE] > 0].astype(np.float64)
-        extent = np.array([size[1], size[0]] * 2)
-        scale = extent / np.array([working_size[1], working_size[0]] * 2)
-        rows[:, LEFT : LEFT + NUM_CORNERS] = (rows[:, :NUM_CORNERS] * scale).clip(0, extent)
+        extent = np.array(origin.size[::-1] * 2)
+        rows[:, LEFT : LEFT + NUM_CORNERS] = (rows[:, :NUM_CORNERS] * (origin.scale * 2)).clip(0, extent)
         ids = list(self.field.facts.get("category_ids", range(1, len(self.classes) + 1)))
-        add_entries(folder / "detections.json", detections(rows, sample, ids))
-        add_entries(folder / "images.json", [{"id": image_id(sample), "sample": sample}])
+        add_entries(folder / "detections.json", detections(rows, origin.id, ids))
+        add_entries(folder / "images.json", [{"id": image_id(origin.id), "sample": origin.id}])
         categories = [{"id": number, "name": name} for number, name in zip(ids, self.classes, strict=True)]
         write_sidecar(folder / "categories.json", {"categories": categories, "threshold": self.least})
 

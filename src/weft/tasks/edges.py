@@ -21,7 +21,7 @@ from weft.tasks.colours import over
 from weft.tasks.dense import DECODER, DenseDesign, DenseTask
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
 from weft.tasks.edge_map import EDGE, OUTSIDE, UNKNOWN, EdgeMap, widened
-from weft.tasks.exchange import answer_path, write_sidecar
+from weft.tasks.exchange import Origin, answer_path, write_sidecar
 from weft.types import Answer, FeatureSpec, Records
 
 _LOSS = Part("loss", "balanced_binary_cross_entropy")
@@ -174,21 +174,17 @@ class Edges(DenseTask):
         """(n,) 1 − F of each sample at its best threshold."""
         return 1 - _at_best(records.rows).f
 
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """An 8-bit PNG of probabilities at the sample's own size, not thinned, and `edges.json` once.
 
         Args:
             prediction: (1, h, w) probabilities.
-            sample: its id.
-            size: (H, W) of the sample's own images.
+            origin: what it is of.
             folder: where to.
-            working_size: (h, w).
         """
-        values = cv2.resize(prediction[0].astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+        values = cv2.resize(prediction[0].astype(np.float32), origin.size[::-1], interpolation=cv2.INTER_LINEAR)
         stored = np.round(values.clip(0, 1) * 255).astype(np.uint8)
-        Image.fromarray(stored).save(answer_path(folder, sample, ".png"))
+        Image.fromarray(stored).save(answer_path(folder, origin.id, ".png"))
         meaning = {"value": "probability of an edge = stored / 255", "threshold": float(self.get_buffer("threshold"))}
         write_sidecar(folder / "edges.json", meaning)
 

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,28 @@ from weft.spreadsheet import Cell, quoted
 
 #: Not in a file name: separators, the escape itself, control characters, and a dot in front.
 _UNSAFE = re.compile(r"[/\\%:*?\"<>|\x00-\x1f\x7f]|^\.")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The sample that an answer is of, as files know it.
+
+    Attributes:
+        id: of the sample.
+        size: (H, W) of its own images: dense answers and coordinates are written at this size.
+        working_size: (H, W) of the sample as the model saw it, without padding: what predicted coordinates refer to.
+        numbers: of the frames that were taken, in what they were taken from; empty where nobody says: from 0 on.
+    """
+
+    id: str
+    size: tuple[int, int]
+    working_size: tuple[int, int]
+    numbers: Sequence[int] = ()
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """(x, y) from coordinates that the model answers to those of the sample's own images."""
+        return self.size[1] / self.working_size[1], self.size[0] / self.working_size[0]
 
 
 def answer_path(folder: Path, sample: str, suffix: str) -> Path:

@@ -20,7 +20,7 @@ from weft.tasks.base import Task
 from weft.tasks.captions import caption
 from weft.tasks.classification import VectorHead
 from weft.tasks.dense import confusion_records
-from weft.tasks.exchange import add_row
+from weft.tasks.exchange import Origin, add_row
 from weft.tasks.frame_label import UNKNOWN_FRAME, FrameLabel
 from weft.tasks.frames import by_clip, frames_in_both
 from weft.types import Answer, Features, FeatureSpec, Need, Records
@@ -132,35 +132,18 @@ class FrameClassification(Task):
         """(n,) share of a clip's frames that are wrong, of those whose class is known; 0 where none is."""
         return np.nan_to_num(1 - ratio(records.rows["tp"].sum(1), records.rows["actual"].sum(1)))
 
-    def write_clip(
-        self,
-        prediction: np.ndarray,
-        sample: str,
-        size: tuple[int, int],
-        folder: Path,
-        *,
-        working_size: tuple[int, int],
-        numbers: Sequence[int],
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """A row of `frames.csv` for every frame: id, frame by its number, answer, and the probability of every class.
 
         Args:
             prediction: (K, T) probabilities.
-            sample: its id.
-            size, working_size: of no matter here.
+            origin: the clip.
             folder: where to.
-            numbers: of the frames in what they were taken from; empty: from 0 on.
         """
         header = ["id", "frame", "class", *(f"p/{name}" for name in self.classes)]
-        for number, shares in zip(numbers or range(prediction.shape[1]), prediction.T, strict=True):
+        for number, shares in zip(origin.numbers or range(prediction.shape[1]), prediction.T, strict=True):
             said = self.classes[int(shares.argmax())]
-            add_row(folder / "frames.csv", header, [sample, number, said, *(f"{share:.6f}" for share in shares)])
-
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
-        """See `write_clip`; the frames are numbered from 0 on."""
-        self.write_clip(prediction, sample, size, folder, working_size=working_size, numbers=())
+            add_row(folder / "frames.csv", header, [origin.id, number, said, *(f"{share:.6f}" for share in shares)])
 
     def by_frame(self, prediction: np.ndarray) -> Sequence[np.ndarray]:
         """(K,) of every frame."""

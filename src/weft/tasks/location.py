@@ -19,7 +19,7 @@ from weft.probabilities import log_odds
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.colours import palette
-from weft.tasks.exchange import add_row
+from weft.tasks.exchange import Origin, add_row
 from weft.tasks.points import Points
 from weft.types import Answer, Features, FeatureSpec, Need, Records
 
@@ -170,24 +170,20 @@ class Location(Task):
         known = ~np.isnan(difference)
         return np.where(known, difference, 0).sum(1) / known.sum(1).clip(min=1)
 
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """A row per name in `points.csv` or `boxes.csv`: coordinates in pixels of the sample's own image, and visible.
 
         Args:
             prediction: (n, 3).
-            sample: its id.
-            size: (H, W) of the sample's own images.
+            origin: what it is of.
             folder: where to.
-            working_size: (H, W) that the coordinates refer to.
         """
-        scale = np.array([size[1] / working_size[1], size[0] / working_size[0]])
+        scale = np.array(origin.scale)
         for name, places, visible in self._named(prediction):
             numbers = [f"{number:.2f}" for number in (places * scale).ravel()]
             kind, axes = ("box", ["x1", "y1", "x2", "y2"]) if self.field.boxes else ("point", ["x", "y"])
             path = folder / ("boxes.csv" if self.field.boxes else "points.csv")
-            add_row(path, ["id", kind, *axes, "visible"], [sample, name, *numbers, f"{visible:.6f}"])
+            add_row(path, ["id", kind, *axes, "visible"], [origin.id, name, *numbers, f"{visible:.6f}"])
 
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
         """Points as discs and boxes as frames with their names, over the sample's image; unseen ones are left out."""

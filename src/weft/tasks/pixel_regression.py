@@ -20,7 +20,7 @@ from weft.registry import Part, Range, register
 from weft.tasks.colours import paint_values
 from weft.tasks.dense import DECODER, DenseDesign, DenseTask
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
-from weft.tasks.exchange import answer_path, write_sidecar
+from weft.tasks.exchange import Origin, answer_path, write_sidecar
 from weft.tasks.pixel_values import PixelValues
 from weft.types import Answer, FeatureSpec, Records
 
@@ -167,24 +167,20 @@ class PixelRegression(DenseTask):
         """(n,) mean absolute error of a sample; 0 where nothing is known."""
         return records.rows["absolute"] / records.rows["count"].clip(min=1)
 
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """A 16-bit PNG at the sample's own size, and `values.json` once: value = stored · scale + offset.
 
         Depth in metres is stored in millimetres.
 
         Args:
             prediction: (1, h, w) values.
-            sample: its id.
-            size: (H, W) of the sample's own images.
+            origin: what it is of.
             folder: where to.
-            working_size: (h, w).
         """
-        values = cv2.resize(prediction[0].astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+        values = cv2.resize(prediction[0].astype(np.float32), origin.size[::-1], interpolation=cv2.INTER_LINEAR)
         scale, offset = self._storage()
         stored = np.round((values - offset) / scale).clip(1, 65535)  # from 1: a stored 0 is read as "not known"
-        Image.fromarray(stored.astype(np.uint16)).save(answer_path(folder, sample, ".png"))
+        Image.fromarray(stored.astype(np.uint16)).save(answer_path(folder, origin.id, ".png"))
         meaning = {"value": "stored * scale + offset", "scale": scale, "offset": offset, "unit": self.field.unit}
         write_sidecar(folder / "values.json", meaning)
 

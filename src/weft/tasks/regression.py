@@ -18,7 +18,7 @@ from weft.registry import Part, Range, register
 from weft.tasks.base import Task
 from weft.tasks.captions import caption
 from weft.tasks.classification import VectorHead
-from weft.tasks.exchange import add_row
+from weft.tasks.exchange import Origin, add_row
 from weft.tasks.numbers import Numbers
 from weft.types import Answer, FeatureSpec, Need, Records
 
@@ -155,19 +155,16 @@ class Regression(Task):
         known = ~np.isnan(truth)
         return np.where(known, np.abs(said - truth), 0).sum(1) / known.sum(1).clip(min=1)
 
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """A row of `values.csv`: id, and each number; one that has no name is called value.
 
         Args:
             prediction: (K,).
-            sample: its id.
-            size, working_size: of no matter here.
+            origin: what it is of.
             folder: where to.
         """
         header = ["id", *(name or "value" for name in self.field.names)]
-        add_row(folder / "values.csv", header, [sample, *(f"{number:.7g}" for number in prediction.tolist())])
+        add_row(folder / "values.csv", header, [origin.id, *(f"{number:.7g}" for number in prediction.tolist())])
 
     def describe(self, prediction: np.ndarray) -> Lines:
         """Each number with its unit."""

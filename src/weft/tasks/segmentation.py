@@ -22,7 +22,7 @@ from weft.registry import Part, Range, register
 from weft.tasks.colours import UNLABELLED, over, paint, palette
 from weft.tasks.dense import DECODER, DenseDesign, DenseHead, DenseTask, at_one_size, confusion_records, to_pixels
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
-from weft.tasks.exchange import answer_path, write_sidecar
+from weft.tasks.exchange import Origin, answer_path, write_sidecar
 from weft.tasks.label_map import LabelMap
 from weft.types import Answer, Features, FeatureSpec, Records
 
@@ -155,19 +155,15 @@ class Segmentation(DenseTask):
         wrong = ratio(records.rows["tp"].sum(1), records.rows["actual"].sum(1))
         return np.nan_to_num(1 - wrong)
 
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """A PNG of class numbers at the sample's own size, with a palette, and `classes.json` once.
 
         Args:
             prediction: (K, h, w) probabilities.
-            sample: its id.
-            size: (H, W) of the sample's own images.
+            origin: what it is of.
             folder: where to.
-            working_size: (h, w).
         """
-        self.write_labels(prediction, answer_path(folder, sample, ".png"), size)
+        self.write_labels(prediction, answer_path(folder, origin.id, ".png"), origin.size)
         self.write_legend(folder)
 
     def write_labels(self, prediction: np.ndarray, path: Path, size: tuple[int, int]) -> None:

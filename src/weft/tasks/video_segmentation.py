@@ -21,7 +21,7 @@ from weft.tasks.clip_label_map import ClipLabelMap
 from weft.tasks.colours import over, paint
 from weft.tasks.dense import DECODER, at_one_size, to_pixels
 from weft.tasks.dense_stages import Attention, Auxiliary, Refine
-from weft.tasks.exchange import answer_path
+from weft.tasks.exchange import Origin, answer_path
 from weft.tasks.frames import by_clip, frames_in_both, stills_of
 from weft.tasks.segmentation import Segmentation
 from weft.types import Features, FeatureSpec, Records
@@ -213,36 +213,18 @@ class VideoSegmentation(Segmentation):
         """(h, w) of every frame."""
         return list(target)
 
-    def write_clip(
-        self,
-        prediction: np.ndarray,
-        sample: str,
-        size: tuple[int, int],
-        folder: Path,
-        *,
-        working_size: tuple[int, int],
-        numbers: Sequence[int],
-    ) -> None:
+    def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """A folder for the clip, with a PNG of class numbers a frame, named by its number: as DAVIS' tools read them.
 
         Args:
             prediction: (K, T, h, w) probabilities.
-            sample: its id.
-            size: (H, W) of the clip's own frames.
+            origin: the clip.
             folder: where to.
-            working_size: (h, w).
-            numbers: of the frames in what they were taken from; empty: from 0 on.
         """
-        own = answer_path(folder, sample, "")
-        for number, still in zip(numbers or range(prediction.shape[1]), self.by_frame(prediction), strict=True):
-            self.write_labels(still, answer_path(own, f"{number:05d}", ".png"), size)
+        own = answer_path(folder, origin.id, "")
+        for number, still in zip(origin.numbers or range(prediction.shape[1]), self.by_frame(prediction), strict=True):
+            self.write_labels(still, answer_path(own, f"{number:05d}", ".png"), origin.size)
         self.write_legend(folder)
-
-    def write(
-        self, prediction: np.ndarray, sample: str, size: tuple[int, int], folder: Path, *, working_size: tuple[int, int]
-    ) -> None:
-        """See `write_clip`; the frames are numbered from 0 on."""
-        self.write_clip(prediction, sample, size, folder, working_size=working_size, numbers=())
 
     def _labelled(self, numbers: Tensor) -> Tensor:
         """(P, T) bool: the frames of which any pixel has a label."""
