@@ -246,6 +246,18 @@ def test_predict_has_an_option_for_every_modality(
     assert options["out"] == Path("answers")
 
 
+def test_predict_takes_parts_of_sounds_and_not_of_pictures(
+    run_folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = stand_in(monkeypatch, "weft.engine.predict", "predict", Path("out"))
+    sound = "\n  sound: {type: audio, encoder: {type: conv_rnn}}\nfusion: concat\ntasks:"
+    (run_folder / "experiment.yaml").write_text(WHOLE.replace("\ntasks:", sound))
+    assert run(["predict", str(run_folder), "--sound", f"{file}#t=2,5"]) == 0
+    assert calls[0][1]["inputs"] == {"sound": f"{file}#t=2,5"}
+    assert run(["predict", str(run_folder), "--image", f"{file}#t=2,5"]) == 2
+    assert "there is no file" in capsys.readouterr().err
+
+
 def test_predict_takes_a_table_or_a_split(run_folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = stand_in(monkeypatch, "weft.engine.predict", "predict", Path("out"))
     assert run(["predict", str(run_folder), "--manifest", str(file)]) == 0

@@ -10,6 +10,9 @@ from typing import Any
 
 import click
 
+#: What may be given in part, as `a.mp4#t=2,5`.
+_HAVE_PARTS = ("clip", "sound")
+
 
 def read_inputs(run: Path, words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """({modality: a file, a text or a row}, the `key=value` overrides) of a command line.
@@ -44,7 +47,7 @@ def read_inputs(run: Path, words: Sequence[str]) -> tuple[dict[str, Any], tuple[
 
 
 def modality_cells(run: Path) -> dict[str, str]:
-    """{modality of the run: what a person gives for it}: file, clip, value or row; without importing torch."""
+    """{modality of the run: what a person gives for it}: file, clip, sound, value or row; without importing torch."""
     from weft import schema as schemas
     from weft.config import load_experiment
 
@@ -74,12 +77,24 @@ def _value(name: str, value: str, cell: str) -> Any:
         return value
     if cell == "row":
         return _row(name, value)
-    path = Path(value)
-    if cell == "clip" and path.is_dir():
-        return path
-    if not path.is_file():
-        raise click.UsageError(f"--{name}: there is no file {value!r}")
-    return path
+    whole = _whole(name, value) if cell in _HAVE_PARTS else value
+    path = Path(whole)
+    if not path.is_file() and not (cell == "clip" and path.is_dir()):
+        raise click.UsageError(f"--{name}: there is no file {whole!r}")
+    return path if whole == value else value
+
+
+def _whole(name: str, value: str) -> str:
+    """The file or folder of which `a.mp4#t=2,5` is a part."""
+    if "#" not in value:
+        return value
+    from weft.data.clipcell import split_cell  # it imports torch
+    from weft.modalities.base import BadCell
+
+    try:
+        return split_cell(value)[0]
+    except BadCell as error:
+        raise click.UsageError(f"--{name}: {error}") from error
 
 
 def _row(name: str, value: str) -> dict[str, Any]:

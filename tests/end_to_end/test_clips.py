@@ -88,6 +88,23 @@ def test_a_clip_can_be_answered_from_python(run: Path) -> None:
     assert said["side"].shape == (2, 4)
 
 
+def test_a_part_of_a_clip_is_answered_from_python_and_from_the_command_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = str(run.parents[2] / "JPEGImages/480p/bear")
+    predictor = weft.Predictor(run)
+    whole, part = predictor(clip=frames)["masks"], predictor(clip=f"{frames}#frames=1:4")["masks"]
+    assert whole is not None
+    assert part is not None
+    np.testing.assert_array_equal(part, whole[:, 1:4])
+    assert cli.run(["predict", str(run), "--clip", f"{frames}#frames=1:4", "--out", str(tmp_path / "said")]) == 0
+    assert {path.name for path in (tmp_path / "said/masks/sample").iterdir()} == {"00001.png", "00002.png", "00003.png"}
+    assert cli.run(["predict", str(run), "--clip", f"{frames}#t=3,2", "--out", str(tmp_path / "none")]) == 2
+    assert "write #t=START,STOP in seconds" in capsys.readouterr().err
+    assert cli.run(["predict", str(run), "--clip", f"{frames}/none#t=3", "--out", str(tmp_path / "none")]) == 2
+    assert "none'" in capsys.readouterr().err
+
+
 def test_a_folder_of_frames_is_answered_from_the_command_line(run: Path, tmp_path: Path) -> None:
     frames = run.parents[2] / "JPEGImages/480p/bear"
     assert cli.run(["predict", str(run), "--clip", str(frames), "--out", str(tmp_path / "said")]) == 0

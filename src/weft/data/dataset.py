@@ -11,6 +11,7 @@ import numpy as np
 
 from weft.data import frames, geometry
 from weft.data.cache import Cache
+from weft.data.clipcell import split_cell
 from weft.data.collate import Sample
 from weft.data.copypaste import Paster
 from weft.data.features import FeatureReader, Given, Wanted
@@ -121,7 +122,7 @@ class SampleReader:
         whole = next((line for line in lines if line is not None), None)
         taken = None if whole is None else frames.choose(whole, self.frames)
         values = {name: field.read_frames(cells[name], _as_given, taken) for name, field in fields.items()}
-        names = {name: str(cell) if isinstance(cell, Path) else f"the array of {name}" for name, cell in cells.items()}
+        names = {n: str(cell) if isinstance(cell, Path | str) else f"the array of {n}" for n, cell in cells.items()}
         return self._moved(sample, values, {}, names, None, Given(), taken=taken)
 
     def _wanted(self, row: _Row) -> Wanted:
@@ -307,5 +308,6 @@ def _placed(source: Source, value: np.ndarray, warp: geometry.Warp) -> np.ndarra
 
 
 def _as_given(cell: Any) -> Path | np.ndarray:
-    source: Path | np.ndarray = cell
+    """The file that a path names, whichever part of it is meant; files and arrays as they are."""
+    source: Path | np.ndarray = Path(split_cell(cell)[0]) if isinstance(cell, str) else cell
     return source

@@ -13,7 +13,7 @@ from torch import Tensor
 from weft.data.audiofile import MAX_SAMPLES, Sound, is_clipped, open_sound, resample, to_mono
 from weft.data.clipcell import split_cell
 from weft.modalities import raster
-from weft.modalities.base import Facts, Geometry, Modality, Preprocessor, Resolve
+from weft.modalities.base import CellKind, Facts, Geometry, Modality, Preprocessor, Resolve
 from weft.modalities.logmel import FLOOR, LogMel
 from weft.registry import Range, register
 from weft.types import InputSpec
@@ -58,6 +58,7 @@ class AudioModality(Modality):
     """
 
     kind: ClassVar[str] = "audio"
+    cell: ClassVar[CellKind] = "sound"
 
     def __init__(
         self,

@@ -25,8 +25,9 @@ NO_FACTS: Facts = MappingProxyType({})
 #: What a value says in words, a (name, text) for each of its parts; a text that stands alone has the name "".
 Lines = tuple[tuple[str, str], ...]
 
-#: What a person gives for a cell: a file, a file or a folder of frames, the value itself, or a row.
-CellKind = Literal["file", "clip", "value", "row"]
+#: What a person gives for a cell: a file; a clip, which is a file or a folder of frames, or a part of one; the file of
+#: a sound, or a part of one; the value itself; or a row.
+CellKind = Literal["file", "clip", "sound", "value", "row"]
 
 #: Turns a path cell into a file below the declared roots, refusing others; formats that hold arrays return the array.
 Resolve = Callable[[str], Path | np.ndarray]
@@ -233,8 +234,9 @@ class Modality(Field):
     Attributes:
         kind: what its encoder gets: raster (P, C, H, W), video (P, T, C, H, W), text (P, L) token ids, audio
             (P, 1, mels, T), table (P, F).
-        cell: what a person gives for it: a file, a file or a folder of frames, the value itself, or a row (a mapping of
-            column to value).
+        cell: what a person gives for it: a file; a clip, which is a file or a folder of frames, or a part of one
+            (`a.mp4#t=2,5`); the file of a sound, or a part of one; the value itself; or a row (a mapping of column to
+            value).
     """
 
     kind: ClassVar[str]
