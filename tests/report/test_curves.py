@@ -64,10 +64,28 @@ def test_of_many_lines_the_highest_and_the_lowest_are_drawn_and_the_table_has_al
     assert one.note == "Drawn are the highest and the lowest of 10 lines; the table has all."
 
 
+def test_bands_are_drawn_below_few_lines_and_stand_in_the_table_of_many(tmp_path: Path) -> None:
+    lines = {"chair": [(0.0, 90.0), (50.0, 80.0)]}
+    bands = {"chair": [(0.0, 85.0, 95.0), (5.0, 80.0, 92.0), (10.0, 60.0, 90.0)]}
+    one = drawn(tmp_path, Curves("p", *AXES, lines, bands=bands))
+    (area,) = ElementTree.fromstring(str(one.chart)).iter("polygon")
+    corners = [tuple(map(float, corner.split(","))) for corner in area.attrib["points"].split()]
+    assert area.attrib["class"] == "band c0"
+    assert len(corners) == 6
+    assert corners[0][1] < corners[-1][1]  # of the first place, high above low
+    assert one.spans == {"chair": ("85.0 to 95.0", "60.0 to 90.0", *[""] * 9)}
+    assert one.note == "Bands and the small numbers of the table are 95 % intervals, of each place by itself."
+    many = {f"class {k}": lines["chair"] for k in range(5)}
+    one = drawn(tmp_path / "many", Curves("p", *AXES, many, bands=dict.fromkeys(many, bands["chair"])))
+    assert not list(ElementTree.fromstring(str(one.chart)).iter("polygon"))
+    assert one.spans["class 4"][0] == "85.0 to 95.0"
+
+
 def test_the_report_draws_and_tabulates_what_the_evaluation_kept(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", tasks=("rooms", "corners"), num_samples=4, pictures=0)
     data = evaluation_of(run)
     curves = Curves("precision against recall", *AXES, {"<b>": [(0.0, 100.0), (50.0, 80.0)]}, {"OIS": (50.0, 90.0)})
+    curves = replace(curves, bands={"<b>": [(0.0, 97.5, 100.0), (50.0, 61.0, 90.0)]})
     data["tasks"]["corners"]["curves"] = [asdict(curves)]
     data["tasks"]["corners"]["counts"] = {"nearest corner": {"actual": 1234, "answered": 56}}
     (run / "evaluation/test/evaluation.json").write_text(json.dumps(data))
@@ -76,6 +94,7 @@ def test_the_report_draws_and_tabulates_what_the_evaluation_kept(tmp_path: Path)
     assert "<b>: recall" not in page
     text = text_of(page)
     assert "precision, %, by recall, %" in text
+    assert "80.0 61.0 to 90.0" in text
     assert "There Answered MAE" in text
     assert "nearest corner 1 234 56" in text
     assert "Share of truth, % Share of answers, %" in text  # of the classes of rooms

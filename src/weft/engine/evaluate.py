@@ -19,6 +19,7 @@ from weft.engine.pictures import Chosen, draw_samples
 from weft.engine.score import Scored, score, subsets_of
 from weft.errors import WeftError
 from weft.metrics.bootstrap import align, intervals
+from weft.metrics.curves import with_bands
 from weft.model import Model
 from weft.tasks.base import Task
 from weft.types import Records
@@ -237,10 +238,18 @@ def _task_result(
         "subgroups": _subgroup_result(loaded.data, scored.split, records, task),
         "confusion": None if confusion is None else confusion.tolist(),
         "reliability": None if reliability is None else asdict(reliability),
-        "curves": [asdict(curves) for curves in task.curves(records)] if len(records) else [],
+        "curves": _curves(task, records, groups),
         "counts": {label: {"actual": actual, "answered": answered} for label, (actual, answered) in counts.items()},
         "worst": [records.ids[index] for index in np.argsort(-badness, kind="stable")[:12]],
     }
+
+
+def _curves(task: Task, records: Records, groups: Mapping[str, str] | None) -> list[dict[str, Any]]:
+    """The task's curves with their bands; none of no samples."""
+    if not len(records):
+        return []
+    drawn = with_bands(task.curves, records, additive=task.additive, groups=groups, number=SUBSET_RESAMPLES)
+    return [asdict(curves) for curves in drawn]
 
 
 def _corruption_result(name: str, task: Task, scored: Scored) -> dict[str, dict[str, list[dict[str, float]]]]:

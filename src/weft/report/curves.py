@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from weft.metrics.curves import Curves
+from weft.metrics.curves import Curves, value_at
 from weft.report.numbers import listed, plain
 from weft.report.run import TaskResult
-from weft.report.svg import NUM_COLOURS, Series, Spot, line_chart
+from weft.report.svg import NUM_COLOURS, Band, Series, Spot, line_chart
 
 #: Both axes of shares reach from 0 to 100 %, so that charts can be compared.
 WHOLE = (0, 100)
@@ -19,8 +18,8 @@ WHOLE = (0, 100)
 _COLUMNS = 11
 #: Colour of places that are on no line.
 _INK = NUM_COLOURS - 2
-
-Points = Sequence[tuple[float, float]]
+#: Bands of more lines than these would hide each other: then the table alone has the intervals.
+_BANDS = 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class DrawnCurves:
         note: what is marked, and what is left out.
         heads: the places along x of the table, as texts.
         rows: (line, y at each of them); of a place that the line does not reach –.
+        spans: {line: the interval of each of them}, empty where there is none.
         x_label, y_label: of the table as well.
     """
 
@@ -42,6 +42,7 @@ class DrawnCurves:
     note: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
+    spans: dict[str, tuple[str, ...]]
     x_label: str
     y_label: str
 
@@ -60,6 +61,7 @@ def _drawn(task: str, curves: Curves) -> DrawnCurves:
         x_label=curves.x_label,
         y_label=curves.y_label,
         spots=_spots(curves, shown),
+        bands=_bands(curves, shown),
         x_range=WHOLE if curves.x_label.endswith("%") else (),
         y_range=WHOLE if curves.y_label.endswith("%") else (),
     )
@@ -70,7 +72,8 @@ def _drawn(task: str, curves: Curves) -> DrawnCurves:
         legend=tuple((name, colour, False) for colour, name in enumerate(shown)),
         note=_note(curves, lines, shown),
         heads=tuple(f"{place:g}" for place in places),
-        rows=tuple((name, tuple(_read_off(points, place) for place in places)) for name, points in lines.items()),
+        rows=tuple((name, tuple(plain(value_at(points, place)) for place in places)) for name, points in lines.items()),
+        spans={name: tuple(_span(curves.bands.get(name, ()), place) for place in places) for name in lines},
         x_label=curves.x_label,
         y_label=curves.y_label,
     )
@@ -83,6 +86,18 @@ def _telling(lines: dict[str, list[tuple[float, float]]]) -> list[str]:
     ranked = sorted(lines, key=lambda name: -sum(y for _, y in lines[name]) / len(lines[name]))
     chosen = {*ranked[: NUM_COLOURS // 2], *ranked[-NUM_COLOURS // 2 :]}
     return [name for name in lines if name in chosen]
+
+
+def _bands(curves: Curves, shown: Sequence[str]) -> list[Band]:
+    if len(shown) > _BANDS:
+        return []
+    return [Band(curves.bands[name], colour) for colour, name in enumerate(shown) if name in curves.bands]
+
+
+def _span(band: Sequence[tuple[float, float, float]], place: float) -> str:
+    """The interval at a place, where there is one."""
+    ends = next(((low, high) for x, low, high in band if abs(x - place) < 1e-6), None)
+    return "" if ends is None else f"{plain(ends[0])} to {plain(ends[1])}"
 
 
 def _spots(curves: Curves, shown: Sequence[str]) -> list[Spot]:
@@ -99,6 +114,9 @@ def _note(curves: Curves, lines: dict[str, list[tuple[float, float]]], shown: Se
     marked = alone or any(name in curves.points for name in shown)
     said = [f"Circles: {curves.about}."] if curves.about and marked else []
     said += [f"{listed([_at(curves, name) for name in alone])}."] if alone else []
+    if any(curves.bands.values()):
+        where = "Bands and the small numbers" if len(shown) <= _BANDS else "The small numbers"
+        said.append(f"{where} of the table are 95 % intervals, of each place by itself.")
     if len(shown) < len(lines):
         said.append(f"Drawn are the highest and the lowest of {len(lines)} lines; the table has all.")
     return " ".join(said)
@@ -119,8 +137,3 @@ def _places(lines: dict[str, list[tuple[float, float]]], reach: Sequence[float])
     ends = [*reach, *(x for places in own for x in places)]
     low, high = min(ends), max(ends)
     return [low + (high - low) * place / (_COLUMNS - 1) for place in range(_COLUMNS)]
-
-
-def _read_off(points: Points, place: float) -> str:
-    """The value where a line first reaches a place."""
-    return plain(next((y for x, y in points if x >= place - 1e-9), math.nan))

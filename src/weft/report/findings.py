@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -233,9 +233,15 @@ def curves(data: Sequence[Mapping[str, Any]]) -> tuple[Curves, ...]:
             lines={str(n): [(float(x), float(y)) for x, y in points] for n, points in one["lines"].items() if points},
             points={str(n): (float(x), float(y)) for n, (x, y) in (one.get("points") or {}).items()},
             about=str(one.get("about") or ""),
+            bands={str(n): [(float(x), float(a), float(b)) for x, a, b in band] for n, band in _bands(one) if band},
         )
         for one in data
     )
+
+
+def _bands(curves: Mapping[str, Any]) -> Iterable[tuple[str, list[Any]]]:
+    """None in an evaluation of a weft that drew none."""
+    return (curves.get("bands") or {}).items()
 
 
 def picture(data: Mapping[str, Any]) -> Picture:

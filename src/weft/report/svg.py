@@ -63,6 +63,14 @@ class Spot:
     label: str = ""
 
 
+@dataclass(frozen=True)
+class Band:
+    """An area between two lines: `points` are (x, low, high)."""
+
+    points: Sequence[tuple[float, float, float]]
+    colour: int
+
+
 def line_chart(
     series: Sequence[Series],
     *,
@@ -72,6 +80,7 @@ def line_chart(
     guides: Sequence[Guide] = (),
     marks: Sequence[Mark] = (),
     spots: Sequence[Spot] = (),
+    bands: Sequence[Band] = (),
     y_text: Callable[[float], str] = plain,
     x_range: Sequence[float] = (),
     y_range: Sequence[float] = (),
@@ -87,6 +96,7 @@ def line_chart(
         guides: horizontal lines.
         marks: vertical lines.
         spots: places on the chart.
+        bands: areas below the lines.
         y_text: a value as it is written in the titles.
         x_range, y_range: values that the axes must reach, so that charts side by side share theirs.
         logarithmic: draw y on a logarithmic axis where all of it is positive and it spans a large ratio.
@@ -96,6 +106,7 @@ def line_chart(
     if not points:
         return Markup("")
     heights = [y for _, y in points] + list(y_range) + [guide.y for guide in guides if math.isfinite(guide.y)]
+    heights += [y for band in bands for _, low, high in band.points for y in (low, high)]
     use_log = logarithmic and min(heights) > 0 and max(heights) / min(heights) > LOG_RATIO
     frame = _Frame(*size)
     y_axis = _Axis.over(heights, start=frame.bottom, end=TOP, logarithmic=use_log)
@@ -117,6 +128,7 @@ def line_chart(
                 f'<line class="guide c{guide.colour % NUM_COLOURS}" x1="{LEFT}" x2="{frame.right}" y1="{y:.1f}" '
                 f'y2="{y:.1f}"><title>{escape(guide.name)}: {escape(y_text(guide.y))}</title></line>'
             )
+    parts += [_band(band, x_axis, y_axis) for band in bands if len(band.points) > 1]
     for line in series:
         parts += _line(line, x_axis, y_axis, x_label, y_text)
     for number, spot in enumerate(spots):
@@ -231,6 +243,13 @@ def _mark(mark: Mark, x_axis: _Axis, frame: _Frame) -> list[str]:
         f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 10}" y2="{frame.bottom}"/>',
         f'<text class="tick" x="{x + shift:.1f}" y="{TOP - 5}" text-anchor="{anchor}">{escape(mark.label)}</text>',
     ]
+
+
+def _band(band: Band, x_axis: _Axis, y_axis: _Axis) -> str:
+    there = [(x, high) for x, _, high in band.points]
+    back = [(x, low) for x, low, _ in reversed(band.points)]
+    corners = " ".join(f"{x_axis.place(x):.1f},{y_axis.place(y):.1f}" for x, y in (*there, *back))
+    return f'<polygon class="band c{band.colour % NUM_COLOURS}" points="{corners}"/>'
 
 
 def _spot(spot: Spot, x: float, y: float, text: str, *, side: tuple[str, int, int]) -> list[str]:
