@@ -215,6 +215,7 @@ def test_location_figures_by_hand() -> None:
         "MAE": (3 + 4 + 0 + 0 + 0 + 1) / 6,
         "RMSE": ((9 + 16 + 1) / 6) ** 0.5,
         "visibility_accuracy": 3 / 4,
+        "PCK": 1,  # the farthest by 5 pixels
         "MAE/left": (3 + 4 + 0 + 1) / 4,
         "MAE/right": 0,
     }
@@ -224,7 +225,7 @@ def test_location_figures_by_hand() -> None:
 def test_box_overlap_is_that_of_torchvision() -> None:
     from torchvision.ops import box_iou
 
-    from weft.tasks.location import box_overlap
+    from weft.tasks.places import box_overlap
 
     random = np.random.default_rng(0)
     low = random.random((2, 30, 2)) * 10

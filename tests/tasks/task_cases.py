@@ -20,6 +20,8 @@ from weft.tasks.edge_map import EdgeMap
 from weft.tasks.edges import Edges
 from weft.tasks.frame_classification import FrameClassification
 from weft.tasks.frame_label import FrameLabel
+from weft.tasks.frame_location import FrameLocation
+from weft.tasks.frame_points import FramePoints
 from weft.tasks.label_map import LabelMap
 from weft.tasks.location import Location
 from weft.tasks.numbers import Numbers
@@ -151,6 +153,16 @@ def _boxes() -> Tensor:
     return torch.stack([low, high], 2).flatten(1, 2)
 
 
+def _tracks(places: Tensor) -> Tensor:
+    """(ROWS, n, 3) places that move to the right; a frame without any, and what fills up shorter clips."""
+    moves = torch.tensor([1.0, 0.0, 0.0]) * places[..., 2:]
+    tracks = torch.stack([places + frame * moves for frame in range(max(FRAMES))], 1)
+    tracks[0, 1] = -1
+    for row, num_frames in enumerate(FRAMES):
+        tracks[row, num_frames:] = -1
+    return tracks
+
+
 def _objects() -> Tensor:
     """Two, one, no and two objects; one of the last two is ignored."""
     objects = torch.full((ROWS, 2, 7), -1.0)
@@ -231,6 +243,22 @@ CASES = {
         lambda: torch.tensor([[0, 2, -1], [1, 1, -1], [2, 0, 1], [-1, -1, -1]]),
         lambda target: nn.functional.one_hot(target.clamp(min=0), 3).movedim(-1, 1).float(),
         {"accuracy": 1, "balanced_accuracy": 1, "F1_macro": 1, "recall/c": 1, "ECE": 0},
+        CLIP_SPEC,
+    ),
+    "frame_location of points": Case(
+        "frame_location",
+        lambda: FrameLocation(_CLIPS, FramePoints({"points": ["p", "q", "r"]}), width=8),
+        lambda: _tracks(_points(3)),
+        lambda target: target.movedim(1, 2),
+        {"MAE": 0, "RMSE": 0, "visibility_accuracy": 1, "PCK": 1, "MAE/q": 0},
+        CLIP_SPEC,
+    ),
+    "frame_location of boxes": Case(
+        "frame_location",
+        lambda: FrameLocation(_CLIPS, FramePoints({}, points=["a", "b"], kind="boxes"), width=8),
+        lambda: _tracks(_boxes()),
+        lambda target: target.movedim(1, 2),
+        {"MAE": 0, "visibility_accuracy": 1, "box_IoU": 1},
         CLIP_SPEC,
     ),
     "classification": Case(

@@ -15,8 +15,8 @@ from weft.errors import DataFault
 from weft.registry import Range
 
 Kind = Literal[
-    "image", "depth", "audio", "video", "label", "masks", "instances", "class", "labels", "frame_labels", "points",
-    "boxes", "number", "text",
+    "image", "depth", "audio", "video", "flow", "label", "masks", "instances", "class", "labels", "frame_labels",
+    "frame_points", "points", "boxes", "number", "text",
 ]  # fmt: skip
 
 #: Between the names in a cell that holds several.
@@ -28,9 +28,10 @@ class Declared:
     """What is known about one column.
 
     Args:
-        kind: image, depth, audio, video (a file or a folder of frames), label (a map of classes), masks (a folder of
-            them, for the frames of a clip), instances (a map of objects), class (one name), labels (several names),
-            frame_labels (a table of the classes of a clip's frames), points, boxes, number or text.
+        kind: image, depth, audio, video (a file or a folder of frames), flow (a folder of optical flow), label (a map
+            of classes), masks (a folder of them, for the frames of a clip), instances (a map of objects), class (one
+            name), labels (several names), frame_labels (a table of the classes of a clip's frames), frame_points (a
+            table of what is where in them), points, boxes, number or text.
         classes: names of the classes in the order of their numbers, or {value: name} where values have gaps, start at 1
             or are other words. By default, for class and labels: what the training split holds, sorted.
         ignore: value of a label map where there is no label.

@@ -105,13 +105,15 @@ def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
     Args:
         warp: of the sample.
         value: (H, W) or (H, W, C) for images and labels, with (T, ...) before it for clips of them, (n, 3) for points:
-            x, y and whether visible, (n, 7) for boxes: corners, class, ignored, area.
+            x, y and whether visible, (T, n, 3) for those of clips, (n, 7) for boxes: corners, class, ignored, area.
         geometry: how such values move.
     """
     if geometry.kind == "boxes":  # cut off at the border even where nothing moves
         return _move_boxes(warp, value, geometry.visible)
     if geometry.kind in ("none", "sequence", "frames") or warp.is_identity:
         return value
+    if geometry.kind == "clip_points":
+        return _move_tracks(warp, value)
     if geometry.has_frames:
         return _move_clip(warp, value, geometry)
     if geometry.kind == "points":
@@ -140,6 +142,14 @@ def _move_points(warp: Warp, points: np.ndarray) -> np.ndarray:
     height, width = warp.size
     inside = (moved[:, 0] >= 0) & (moved[:, 0] <= width) & (moved[:, 1] >= 0) & (moved[:, 1] <= height)
     moved[:, 2] = np.where(inside, points[:, 2], 0)
+    return moved
+
+
+def _move_tracks(warp: Warp, tracks: np.ndarray) -> np.ndarray:
+    """(T, n, 3) points frame by frame; frames that are not known, in which `visible` is below 0, stay so."""
+    moved = tracks.astype(np.float32)
+    known = (tracks[..., 2] >= 0).all(1)
+    moved[known] = _move_points(warp, tracks[known].reshape(-1, 3)).reshape(-1, *tracks.shape[1:])
     return moved
 
 

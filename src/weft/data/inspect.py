@@ -265,7 +265,7 @@ def _count(figures: Figures, field: Field, value: np.ndarray) -> None:
     elif names and value.shape == (len(names),):
         figures.classes = Counter({name: int(one > 0) for name, one in zip(names, value, strict=True)})
     elif value.dtype.kind in "iuf" and value.size:
-        values = value[value[:, 2] > 0, :2] if kind == "points" else value
+        values = value[value[..., 2] > 0][..., :2] if kind in ("points", "clip_points") else value
         known = values if field.geometry.unknown is None else values[values != field.geometry.unknown]
         figures.num_values, figures.num_known = int(values.size), int(known.size)
         if known.size:

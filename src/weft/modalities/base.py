@@ -41,8 +41,9 @@ class Geometry:
         kind: image (bilinear), label (nearest: no value that was not there), points (coordinates are moved), boxes
             (moved and cut off at the border; any number of rows, padded to the most of a batch),
             sequence (untouched, (L, ...) with L >= 1, padded at the end to the longest of a batch), none (untouched);
-            clip, clip_label and frames: (T, ...) with an entry for each frame of the sample that is taken, which is
-            like an image, like a label map, or untouched, padded at the end to the most frames of a batch.
+            clip, clip_label, clip_points and frames: (T, ...) with an entry for each frame of the sample that is taken,
+            which is like an image, like a label map, like points, or untouched, padded at the end to the most frames
+            of a batch.
         fill: value outside the picture, or after the end of the sequence, the last box or the last frame.
         unknown: a value that means "not known" and never enters a mean (depth 0), or None.
         aligned: an image moves together with all else that is image-like; False: by itself.
@@ -50,7 +51,9 @@ class Geometry:
         vectors: the first two channels are displacements (x, y) in pixels, and turn and grow with the picture.
     """
 
-    kind: Literal["image", "label", "points", "boxes", "sequence", "none", "clip", "clip_label", "frames"]
+    kind: Literal[
+        "image", "label", "points", "boxes", "sequence", "none", "clip", "clip_label", "clip_points", "frames"
+    ]
     fill: float = 0
     unknown: float | None = None
     aligned: bool = True
@@ -60,7 +63,7 @@ class Geometry:
     @property
     def has_frames(self) -> bool:
         """Whether the first axis of its values is the frames of the sample that are taken."""
-        return self.kind in ("clip", "clip_label", "frames")
+        return self.kind in ("clip", "clip_label", "clip_points", "frames")
 
     @property
     def has_pixels(self) -> bool:

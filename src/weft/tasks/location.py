@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -14,12 +15,13 @@ from torch import Tensor, nn
 from weft.losses.base import TargetFacts
 from weft.losses.binary_cross_entropy import BinaryCrossEntropy
 from weft.losses.weighted_sum import Losses, build_loss
-from weft.metrics.confusion import mean_known
 from weft.probabilities import log_odds
 from weft.registry import Part, Range, register
 from weft.tasks.base import Task
+from weft.tasks.coco_results import add_entries, keypoints
 from weft.tasks.colours import palette
 from weft.tasks.exchange import Origin, add_row
+from weft.tasks.places import mean_error, place_figures, place_rows
 from weft.tasks.points import Points
 from weft.types import Answer, Features, FeatureSpec, Need, Records
 
@@ -41,12 +43,14 @@ class Location(Task):
     where it is visible, and the binary cross-entropy of its flag; the count is the number of points, visible or not.
 
     Figures, in pixels of the working size, over all visible coordinates of the data set: MAE, RMSE, MAE/<point>; and
-    visibility_accuracy over all points, and for boxes the mean IoU of visible ones, box_IoU.
+    visibility_accuracy over all points; of visible points PCK, the share that is found, and of visible boxes the mean
+    IoU, box_IoU.
 
     Args:
         loss: of the coordinates.
         visibility_weight: factor on the cross-entropy of the flags.
         width: channels of the head.
+        within: a point is found that is no farther from its place, in pixels of the working size.
     """
 
     Target = Points
@@ -57,9 +61,11 @@ class Location(Task):
         "MAE": False,
         "RMSE": False,
         "visibility_accuracy": True,
+        "PCK": True,
         "box_IoU": True,
     }
-    tables: ClassVar[tuple[str, ...]] = ("points.csv", "boxes.csv")
+    additive: ClassVar[bool] = True
+    tables: ClassVar[tuple[str, ...]] = ("points.csv", "boxes.csv", "keypoints.json")
     field: Points
 
     def __init__(
@@ -70,9 +76,10 @@ class Location(Task):
         loss: Losses = _LOSS,
         visibility_weight: Annotated[float, Range(0)] = 0.1,
         width: Annotated[int, Range(8)] = 128,
+        within: Annotated[float, Range(0, open_low=True)] = 5.0,
     ) -> None:
         self._width = width
-        self.visibility_weight = visibility_weight
+        self.visibility_weight, self.within = visibility_weight, within
         super().__init__(views, field)
         self.criterion = build_loss(loss, TargetFacts("values"))
         self.flag_criterion = BinaryCrossEntropy(TargetFacts("labels"))
@@ -121,72 +128,68 @@ class Location(Task):
         return prediction * scale
 
     def records(self, prediction: Tensor, target: Tensor, ids: list[str]) -> Records:
-        """Per sample and name: `difference` in pixels, NaN where not visible; the flags; the overlap of boxes.
+        """Per sample and name, see `place_rows`.
 
         Args:
             prediction: (P, n, 3).
             target: (P, n, 3).
             ids: the P sample ids.
         """
-        said, truth = (rows.cpu().double().numpy() for rows in (prediction, target))
-        places = 2 if self.field.boxes else 1
-        per_name = (len(truth), len(self.field.names), places)
-        visible = truth[..., 2] > 0
-        difference = np.where(visible[..., None], said[..., :2] - truth[..., :2], np.nan)
-        rows = {
-            "difference": difference.reshape(*per_name, 2),
-            "visible": visible.reshape(per_name)[..., 0],
-            "said_visible": said[..., 2].reshape(per_name).mean(-1) >= 0.5,
-        }
-        if self.field.boxes:
-            corners = (*per_name[:2], 4)
-            overlap = box_overlap(said[..., :2].reshape(corners), truth[..., :2].reshape(corners))
-            rows["overlap"] = np.where(rows["visible"], overlap, np.nan)
+        said, truth = (rows[:, None].cpu().double().numpy() for rows in (prediction, target))
+        rows = place_rows(said, truth, boxes=self.field.boxes, within=self.within)
         return Records(ids=list(ids), rows=rows)
 
     def figures(self, records: Records) -> dict[str, float]:
-        """MAE, RMSE, visibility_accuracy, MAE/<point>, and box_IoU where the targets are boxes."""
-        difference = np.abs(records.rows["difference"])
-        right = records.rows["visible"] == records.rows["said_visible"]
-        figures = {
-            "MAE": mean_known(difference),
-            "RMSE": float(np.sqrt(mean_known(difference**2))),
-            "visibility_accuracy": mean_known(right.astype(np.float64)),
-        }
-        if "overlap" in records.rows:
-            figures["box_IoU"] = mean_known(records.rows["overlap"])
-        figures.update(
-            {f"MAE/{name}": mean_known(difference[:, number]) for number, name in enumerate(self.field.names)}
-        )
-        return figures
+        """MAE, RMSE, visibility_accuracy, MAE/<point>, and PCK of points or box_IoU of boxes."""
+        return place_figures(records.rows, self.field.names)
 
     def units(self) -> dict[str, str]:
         """Errors are in pixels of the working size."""
         return {"MAE": "px", "RMSE": "px"}
 
     def badness(self, records: Records) -> np.ndarray:
-        """(n,) mean distance of the coordinates of what is visible, in pixels; 0 where nothing is."""
-        difference = np.abs(records.rows["difference"]).reshape(len(records), -1)
-        known = ~np.isnan(difference)
-        return np.where(known, difference, 0).sum(1) / known.sum(1).clip(min=1)
+        """(n,) mean error of the coordinates of what is visible, in pixels; 0 where nothing is."""
+        return mean_error(records.rows)
 
     def write(self, prediction: np.ndarray, origin: Origin, folder: Path) -> None:
         """A row per name in `points.csv` or `boxes.csv`: coordinates in pixels of the sample's own image, and visible.
+
+        Of data that names the category of its people, as COCO does, `keypoints.json` too: COCO's results.
 
         Args:
             prediction: (n, 3).
             origin: what it is of.
             folder: where to.
         """
+        for row in self.table_rows(prediction, origin):
+            add_row(folder / self.table, ["id", *self.header], [origin.id, *row])
+        category = self.field.facts.get("category_id")
+        if category is not None:
+            points = prediction * np.array([*origin.scale, 1])
+            add_entries(folder / "keypoints.json", keypoints(points, origin.id, int(category)))
+
+    @property
+    def table(self) -> str:
+        """The one of `tables` that it writes."""
+        return "boxes.csv" if self.field.boxes else "points.csv"
+
+    @property
+    def header(self) -> list[str]:
+        """Of `table_rows`."""
+        return ["box", "x1", "y1", "x2", "y2", "visible"] if self.field.boxes else ["point", "x", "y", "visible"]
+
+    def table_rows(self, prediction: np.ndarray, origin: Origin) -> Iterator[list[str]]:
+        """Name, coordinates in pixels of the sample's own image, and visible, of each point or box of (n, 3)."""
         scale = np.array(origin.scale)
         for name, places, visible in self._named(prediction):
-            numbers = [f"{number:.2f}" for number in (places * scale).ravel()]
-            kind, axes = ("box", ["x1", "y1", "x2", "y2"]) if self.field.boxes else ("point", ["x", "y"])
-            path = folder / ("boxes.csv" if self.field.boxes else "points.csv")
-            add_row(path, ["id", kind, *axes, "visible"], [origin.id, name, *numbers, f"{visible:.6f}"])
+            yield [name, *(f"{number:.2f}" for number in (places * scale).ravel()), f"{visible:.6f}"]
 
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
         """Points as discs and boxes as frames with their names, over the sample's image; unseen ones are left out."""
+        return self.marked(prediction, background, named=True)
+
+    def marked(self, prediction: np.ndarray, background: Image.Image, *, named: bool) -> Image.Image:
+        """A picture with the places (n, 3) of what can be seen on it, each with its name or in its colour alone."""
         picture = background.convert("RGB").copy()
         pen = ImageDraw.Draw(picture)
         colours = palette(len(self.field.names))
@@ -199,7 +202,8 @@ class Location(Task):
                 pen.rectangle((*low, *high), outline=colour, width=2)
             else:
                 pen.ellipse((*(low - 3), *(low + 3)), fill=colour, outline="white")
-            pen.text((low[0] + 4, low[1] + 2), name, fill=colour, stroke_width=1, stroke_fill="white")
+            if named:
+                pen.text((low[0] + 4, low[1] + 2), name, fill=colour, stroke_width=1, stroke_fill="white")
         return picture
 
     def draw_truth(self, target: np.ndarray, background: Image.Image) -> Image.Image:
@@ -264,13 +268,3 @@ class HeatMapHead(nn.Module):
         visible = (seen * self.visible.weight.float()).sum(-1) + self.visible.bias.float()
         extent = [torch.full_like(x, side) for side in (size[1], size[0])]
         return torch.stack([x, y, visible, *extent], dim=-1)
-
-
-def box_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(...) intersection over union of boxes (..., 4) x1, y1, x2, y2; 0 where they have no area together."""
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., 2:], second[..., 2:])
-    both = (high - low).clip(min=0).prod(-1)
-    areas = [(box[..., 2:] - box[..., :2]).clip(min=0).prod(-1) for box in (first, second)]
-    union = areas[0] + areas[1] - both
-    return both / np.where(union > 0, union, 1)

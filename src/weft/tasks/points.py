@@ -53,6 +53,11 @@ class Points(Field):
         """Points per sample in tensors: two per box."""
         return len(self.names) * (2 if self.boxes else 1)
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of what `read` gives: five per box."""
+        return len(self.names) * (_PLACES_OF_BOX if self.boxes else 1)
+
     def read(self, cell: Any, resolve: Resolve) -> np.ndarray:
         """(n, 3) x, y, visible: a row per point, five per box (corners and centre); the names while they are unknown.
 
@@ -66,7 +71,7 @@ class Points(Field):
         if unknown:
             raise BadCell("point-unknown", f"{unknown[0]!r} is not among the names ({', '.join(self.names)})")
         places = _PLACES_OF_BOX if self.boxes else 1
-        rows = np.zeros((len(self.names) * places, 3), np.float32)
+        rows = np.zeros((self.num_rows, 3), np.float32)
         for number, name in enumerate(self.names):
             entry = entries.get(name)
             if entry is not None:
@@ -87,14 +92,18 @@ class Points(Field):
         return {"points": list(found)}
 
     def to_tensor(self, value: np.ndarray) -> Tensor:
-        """(n, 3) float32 x, y, visible; a box is two rows: its smallest corner and its largest, whatever turned it."""
+        """(..., n, 3) float32 x, y, visible; of a box its smallest corner and its largest, whatever turned it.
+
+        Args:
+            value: (..., n, 3) as `read` gives it, with five rows to a box.
+        """
         value = value.astype(np.float32)
         if self.boxes:
-            boxes = value.reshape(len(self.names), _PLACES_OF_BOX, 3)
-            visible = boxes[..., 2].max(1, keepdims=True)
-            low, high = boxes[..., :2].min(1), boxes[..., :2].max(1)
-            value = np.stack([np.hstack([low, visible]), np.hstack([high, visible])], 1).reshape(-1, 3)
-        return torch.from_numpy(np.where(value[:, 2:] > 0, value, 0))
+            boxes = value.reshape(*value.shape[:-2], len(self.names), _PLACES_OF_BOX, 3)
+            visible = boxes[..., 2:].max(-2)
+            corners = [np.concatenate([end, visible], -1) for end in (boxes[..., :2].min(-2), boxes[..., :2].max(-2))]
+            value = np.stack(corners, -2).reshape(*value.shape[:-2], self.num_points, 3)
+        return torch.from_numpy(np.where(value[..., 2:] > 0, value, 0))
 
     def draw(self, value: np.ndarray) -> Image.Image:
         """The coordinates, written."""
