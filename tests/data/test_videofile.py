@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.data.tiny_videos import encode, numbers_of
+from weft.data import soundtrack
 from weft.data.audiofile import open_sound
 from weft.data.videofile import VideoFile, open_video
 from weft.modalities.audio import AudioModality
@@ -133,3 +134,31 @@ def test_the_sound_of_a_video_and_of_its_parts(tmp_path):
         open_sound(encode(tmp_path / "mute.mp4", num=4), sample_rate=1)
     with pytest.raises(BadCell, match="at most 1,000 samples"):
         open_sound(path, sample_rate=1, max_samples=1000)
+
+
+@pytest.mark.parametrize(("name", "off"), [("a.mp4", 5), ("a.webm", 400)])  # the latter tells time in milliseconds
+@pytest.mark.parametrize("cut", ["centre", "start"])
+def test_of_a_long_sound_only_the_seconds_that_are_kept_are_decoded(tmp_path, monkeypatch, name, off, cut):
+    path = encode(tmp_path / name, num=80, codec="libvpx" if name == "a.webm" else "libx264", sound=True)
+    whole = AudioModality({}, sample_rate=48000).read(name, lambda _: path)
+    decoded, decode = [], soundtrack._decoded
+    monkeypatch.setattr(
+        soundtrack, "_decoded", lambda *given, **more: decoded.append(decode(*given, **more)) or decoded[-1]
+    )
+    field = AudioModality({}, sample_rate=48000, seconds=0.5, cut=cut, max_samples=48000)
+    wave = field.read(name, lambda _: path)
+    assert len(wave) == 24000
+    start = (len(whole) - len(wave)) // 2 if cut == "centre" else 0
+    near = [
+        np.abs(wave - whole[start + shift :][: len(wave)]).max() for shift in range(-off, off) if start + shift >= 0
+    ]
+    assert min(near) < 0.02  # of a tone of 0.5
+    assert len(decoded[0][1]) < 1.1 * 48000
+    assert "cut to its" in field.remarks(name, lambda _: path)[-1]
+
+
+def test_a_sound_that_ends_before_the_seconds_that_are_kept_is_cut_off(tmp_path, monkeypatch):
+    path = encode(tmp_path / "a.mp4", num=80, sound=True)
+    monkeypatch.setattr(soundtrack, "_decoded", lambda *_, **more: (0, np.zeros((48000, 1), np.float32)))
+    with pytest.raises(BadCell, match="cut off"):
+        AudioModality({}, seconds=0.5).read("a.mp4", lambda _: path)

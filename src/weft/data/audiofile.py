@@ -13,7 +13,7 @@ import numpy as np
 
 from weft.data.clipcell import Part
 from weft.data.rasterfile import first_bytes
-from weft.data.soundtrack import read_soundtrack
+from weft.data.soundtrack import Cut, read_soundtrack
 from weft.data.videofile import container_of
 from weft.modalities.base import BadCell
 from weft.optional import require
@@ -91,7 +91,13 @@ class Header:
 
 
 def open_sound(
-    source: Path | np.ndarray, *, sample_rate: int, max_samples: int = MAX_SAMPLES, part: Part | None = None
+    source: Path | np.ndarray,
+    *,
+    sample_rate: int,
+    max_samples: int = MAX_SAMPLES,
+    part: Part | None = None,
+    seconds: float | None = None,
+    cut: Cut = "centre",
 ) -> Sound:
     """Decode a wav, flac or ogg (Vorbis) file, or the sound of a video file, whole or in part.
 
@@ -100,6 +106,7 @@ def open_sound(
         sample_rate: of an array, in Hz; a file knows its own.
         max_samples: a file that declares more values is refused before decoding.
         part: which seconds of it are meant, or which frames of a video file.
+        seconds, cut: so many are wanted, which are its centre or its start: of a video file hardly more is decoded.
 
     Raises:
         BadCell: missing, empty, of another type, cut off, too long, without a sample, or not in [-1, 1].
@@ -108,7 +115,7 @@ def open_sound(
     if isinstance(source, np.ndarray):
         return Sound(_of_array(source, "the array"), sample_rate)
     if container_of(first_bytes(source)) is not None:
-        samples, rate = read_soundtrack(source, part=part, max_samples=max_samples)
+        samples, rate = read_soundtrack(source, part=part, seconds=seconds, cut=cut, max_samples=max_samples)
         return Sound(_of_array(samples, str(source)), rate)
     sound = _open_whole(source, max_samples)
     return sound if part is None else _cut(sound, part, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from weft.data.audiofile import MAX_SAMPLES, Sound, is_clipped, open_sound, resample, to_mono
 from weft.data.clipcell import split_cell
+from weft.data.soundtrack import Cut
 from weft.modalities import raster
 from weft.modalities.base import CellKind, Facts, Geometry, Modality, Preprocessor, Resolve
 from weft.modalities.logmel import FLOOR, LogMel
@@ -52,7 +53,8 @@ class AudioModality(Modality):
             chance says, up to `time_mask` and `frequency_mask`.
         time_mask: widest stretch, as a share of the longest sound in the batch; 0: none.
         frequency_mask: widest range, as a share of the bands; 0: none.
-        max_samples: a file that declares more samples, over all its channels, is refused before decoding.
+        max_samples: a file of which more samples are to be decoded, over all its channels, is refused. Of a video file
+            with `seconds` only these are.
 
     Reference: masks: Park et al., Interspeech 2019, arXiv:1904.08779.
     """
@@ -66,7 +68,7 @@ class AudioModality(Modality):
         *,
         sample_rate: Annotated[int, Range(1000, 192_000)] | None = None,
         seconds: Annotated[float, Range(0, open_low=True)] | None = None,
-        cut: Literal["centre", "start"] = "centre",
+        cut: Cut = "centre",
         mels: Annotated[int, Range(1)] = 64,
         window: Annotated[float, Range(0, open_low=True)] = 0.025,
         hop: Annotated[float, Range(0, open_low=True)] = 0.01,
@@ -79,6 +81,7 @@ class AudioModality(Modality):
         self.facts = facts
         self.sample_rate: int = sample_rate or facts.get("sample_rate", _USUAL_RATE)
         self.array_rate: int = facts.get("sample_rate", self.sample_rate)
+        self.seconds = seconds
         self.longest = None if seconds is None else max(1, round(seconds * self.sample_rate))
         self.cut = cut
         self.mels = mels
@@ -136,7 +139,14 @@ class AudioModality(Modality):
 
     def _open(self, cell: Any, resolve: Resolve) -> Sound:
         part = split_cell(cell)[1] if isinstance(cell, str) else None
-        return open_sound(resolve(cell), sample_rate=self.array_rate, max_samples=self.max_samples, part=part)
+        return open_sound(
+            resolve(cell),
+            sample_rate=self.array_rate,
+            max_samples=self.max_samples,
+            part=part,
+            seconds=self.seconds,
+            cut=self.cut,
+        )
 
     @property
     def wants_fit(self) -> bool:
