@@ -125,7 +125,7 @@ def write_pennfudan(root: Path) -> None:
 
 
 def write_panoptic(root: Path) -> None:
-    """Four pictures with a person, a dog and a crowd on every other one, and each of two halves."""
+    """Four pictures with a person, a dog and a crowd on every other one, two people with points, and two halves."""
     write_coco(root, "train2017", "val2017")
     for place, name in enumerate(("train2017", "val2017")):
         folder = root / "annotations" / f"panoptic_{name}"
@@ -141,6 +141,11 @@ def write_panoptic(root: Path) -> None:
             segments = [{"id": 1, "category_id": 18}, {"id": 2, "category_id": 1}]
             annotations.append({"image_id": image["id"], "file_name": file, "segments_info": segments})
         write_json(root, f"panoptic_{name}", annotations, images=images)
+        people = [{"image_id": n, "category_id": 1, "num_keypoints": 2, "area": 4} for n in ids for _ in "ab"]
+        for number, person in enumerate(people, 1):
+            person |= {"id": number, "bbox": [1, 1, 2, 2], "keypoints": [1, 1, 2, 0, 0, 0, 2, 2, 1]}
+        categories = [{"id": 1, "name": "person", "keypoints": ["nose", "left_eye", "right_eye"]}]
+        write_json(root, f"person_keypoints_{name}", people, images=images, categories=categories)
 
 
 def write_davis(root: Path) -> None:

@@ -21,6 +21,7 @@ class CocoFile:
         annotations: {id of an image: its annotations}; None where the file has none, as of a test split.
         categories: {id: name} in the order of the ids, which may have gaps.
         points: names of the keypoints, of the first category that has any.
+        with_points: the id of that category.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class CocoFile:
     annotations: dict[int, list[dict[str, Any]]] | None
     categories: dict[int, str]
     points: tuple[str, ...] = ()
+    with_points: int | None = None
 
     def of(self, image: int) -> list[dict[str, Any]]:
         """The annotations of an image."""
@@ -77,8 +79,10 @@ def read_coco(path: Path) -> CocoFile:
                     code="bad-json",
                 )
             annotations.setdefault(one["image_id"], []).append(one)
-    points = next((tuple(map(str, one["keypoints"])) for one in listed.values() if one.get("keypoints")), ())
-    return CocoFile(path, images, annotations, dict(sorted(categories.items())), points)
+    categories = dict(sorted(categories.items()))
+    number = next((number for number, one in listed.items() if one.get("keypoints")), None)
+    points = () if number is None else tuple(map(str, listed[number]["keypoints"]))
+    return CocoFile(path, images, annotations, categories, points, number)
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ GROUP = "set_group"
 #: Facts that say how a set stores what it holds: they may differ, and each set is read by its own.
 STORED = frozenset(
     ("ignore", "remap", "colours", "metres_per_unit", "boxes", "units", "instances", "rest", "join", "joined")
-) | {"annotated"}
+) | {"annotated", "category_ids", "category_id"}
 
 #: Kinds of columns of which a format knows nothing more.
 _UNKNOWN = ("", "path")

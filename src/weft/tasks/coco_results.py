@@ -1,4 +1,4 @@
-"""Detections as COCO has them: a JSON list that pycocotools and faster-coco-eval load."""
+"""Answers as COCO has them: JSON lists of boxes and keypoints that pycocotools loads, and of boxes faster-coco-eval."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from weft.boxes import ANSWERED_CLASS, SCORE
+from weft.data.picture_part import PicturePart, picture_and_part
+from weft.modalities.base import Facts
 
 #: How a list ends; an entry is put in its place and the end written anew, so that the file is whole at any moment.
 _END = b"\n]\n"
@@ -23,6 +25,43 @@ def image_id(sample: str) -> int:
     if sample.isdecimal():
         return int(sample)
     return int.from_bytes(hashlib.blake2b(sample.encode(), digest_size=6).digest())
+
+
+def category_ids(facts: Facts, classes: Sequence[str]) -> list[int]:
+    """The number of every class in files: that of its category where the data names one for all, else 1, 2, ….
+
+    Args:
+        facts: of a target; `category_ids` is {class: number}.
+        classes: in their order.
+    """
+    known = facts.get("category_ids", {})
+    if set(classes) <= set(known):
+        return [int(known[name]) for name in classes]
+    return list(range(1, len(classes) + 1))
+
+
+def keypoints(points: np.ndarray, sample: str, category_id: int) -> list[dict[str, object]]:
+    """The one entry {image_id, category_id, keypoints: [x, y, v, …], score} of a sample; v is 1 for every point.
+
+    Of a sample that is a part of a picture, the entry is of the picture and in its pixels. The score is the mean
+    probability of the points to be visible.
+
+    Args:
+        points: (n, 3) x, y in pixels of the sample's own image, and the probability of visible.
+        sample: its id.
+        category_id: of the people.
+    """
+    picture, part = picture_and_part(sample)
+    part = part or PicturePart(0, 0, 0, 0)
+    triples = [(_number(x + part.left), _number(y + part.top), 1) for x, y, _ in points]
+    return [
+        {
+            "image_id": image_id(picture),
+            "category_id": category_id,
+            "keypoints": [number for triple in triples for number in triple],
+            "score": _number(points[:, 2].mean()),
+        }
+    ]
 
 
 def detections(boxes: np.ndarray, sample: str, category_ids: Sequence[int]) -> list[dict[str, object]]:

@@ -23,7 +23,7 @@ from weft.registry import Range, register
 from weft.tasks.base import Task
 from weft.tasks.box_pictures import answered, errors, objects
 from weft.tasks.boxes import Boxes
-from weft.tasks.coco_results import add_entries, detections, image_id
+from weft.tasks.coco_results import add_entries, category_ids, detections, image_id
 from weft.tasks.colours import palette
 from weft.tasks.detection_curves import curves_of, place_of
 from weft.tasks.detection_head import PyramidHead, boxes_of
@@ -229,7 +229,7 @@ class Detection(Task):
         rows = prediction[prediction[:, SCORE] > 0].astype(np.float64)
         extent = np.array(origin.size[::-1] * 2)
         rows[:, LEFT : LEFT + NUM_CORNERS] = (rows[:, :NUM_CORNERS] * (origin.scale * 2)).clip(0, extent)
-        ids = list(self.field.facts.get("category_ids", range(1, len(self.classes) + 1)))
+        ids = category_ids(self.field.facts, self.classes)
         add_entries(folder / "detections.json", detections(rows, origin.id, ids))
         add_entries(folder / "images.json", [{"id": image_id(origin.id), "sample": origin.id}])
         categories = [{"id": number, "name": name} for number, name in zip(ids, self.classes, strict=True)]

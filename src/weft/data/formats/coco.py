@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 
 from weft.data.coco_masks import MADE, CocoMasks
+from weft.data.coco_people import PERSON, CocoPeople, largest, rows_of, with_points
 from weft.data.cocofile import CocoFile, read_coco
 from weft.data.listing import absent_notes, folder
 from weft.data.manifest import Column, Manifest
 from weft.errors import DataFault, all_of
-from weft.registry import register
+from weft.registry import Range, register
 from weft.tasks.class_label import SEPARATOR
 
 Read = Literal["instances", "captions", "keypoints"]
 Masks = Literal["none", "instances", "stuff", "panoptic"]
+People = Literal["largest", "each"]
 
 #: How the files of each kind begin, in `annotations/`.
 _FILES = {
@@ -49,6 +52,9 @@ class Coco:
     order of their ids, which have gaps. An image of which nothing is said has no boxes, no labels, and no
     captions or keypoints.
 
+    With `people: each`, every person of whom a point is marked is a sample: `image` is the part of the picture around
+    its box, in the shape 3 : 4, black beyond the border, `keypoints` its points within, `picture` the picture's id.
+
     In masks of instances what is smaller lies on top, and the rest is the background. Masks of stuff and panoptic ones
     have no background: what they do not cover is ignored.
 
@@ -61,6 +67,9 @@ class Coco:
         masks: what the class per pixel is drawn from.
         names: the name of each split in files and folders, such as {train: train2017, val: val2017}; by default those
             of 2017, else of 2014.
+        people: whose keypoints are read: of each picture the largest person's, or each person by itself, which takes
+            `read: [keypoints]` and `masks: none`.
+        margin: with `people: each`, how many times as large as its box the part around a person is.
     """
 
     def __init__(
@@ -70,9 +79,13 @@ class Coco:
         read: tuple[Read, ...] = ("instances",),
         masks: Masks = "instances",
         names: dict[str, str] | None = None,
+        people: People = "largest",
+        margin: Annotated[float, Range(1)] = 1.25,
     ) -> None:
         self.root = root
         self.read = tuple(read)
+        self.people = people
+        self.margin = margin
         self.masks = masks
         self.names = dict(names or {})
 
@@ -86,6 +99,12 @@ class Coco:
         kinds = list(dict.fromkeys([*self.read, *([] if self.masks == "none" else [self.masks])]))
         if not kinds:
             raise DataFault("nothing is read; name something in `read` or `masks`", code="no-columns")
+        if self.people == "each" and kinds != ["keypoints"]:
+            raise DataFault(
+                f"with `people: each` a sample is a part of a picture, with keypoints alone, and this reads "
+                f"{', '.join(kinds)}; say `read: [keypoints]` and `masks: none`",
+                code="people-alone",
+            )
         found = _Found({}, {}, [], [], [])
         for split, name in self._names(folder(root, "annotations"), kinds[0]).items():
             files: dict[str, CocoFile] = {
@@ -98,7 +117,10 @@ class Coco:
         table = pa.table({one: pa.array(cells, types.get(one, pa.string())) for one, cells in found.cells.items()})
         columns = {"image": Column("image"), **found.columns}
         notes = absent_notes(table.select([one for one in table.column_names if one not in ("id", "split")]))
-        notes += [f"{count} boxes {said}" for said, count in _counted(found.notes).items()]
+        notes += [f"{count} {said}" for said, count in Counter(found.notes).items()]
+        if self.people == "each":
+            people = CocoPeople(root)
+            return Manifest(table, root, columns, tuple(notes), arrays=people, made=PERSON, group="picture")
         arrays = None if self.masks == "none" else CocoMasks(pa.chunked_array([found.regions], pa.string()), root)
         return Manifest(table, root, columns, notes=tuple(notes), arrays=arrays, made=MADE)
 
@@ -132,6 +154,9 @@ class Coco:
             row: dict[str, Any] = {"id": PurePath(picture).stem, "split": split}
             row["image"] = f"{name}/{picture}" if picture in there else None
             try:
+                if self.people == "each":
+                    self._add_people(found, files["keypoints"], number, row)
+                    continue
                 for kind in self.read:
                     row |= _said(kind, files[kind], number, found.notes)
                 if self.masks != "none":
@@ -141,16 +166,27 @@ class Coco:
                 continue
             found.add(row)
 
+    def _add_people(self, found: _Found, file: CocoFile, number: int, row: Mapping[str, Any]) -> None:
+        """A row for each person of an image of whom a point is marked."""
+        people = list(_with_area(with_points(file.of(number)), file, found.notes))
+        if not people:
+            found.notes.append("images have nobody with a point and are left out")
+        for one in rows_of(people, file, str(row["image"]), margin=self.margin):
+            image = None if row["image"] is None else one["image"]
+            found.add({**row, **one, "id": row["id"] + one["id"], "image": image, "picture": row["id"]})
+
     def _columns(self, kind: str, file: CocoFile) -> dict[str, Column]:
         """What is known of the columns that a file gives."""
         names = list(file.categories.values())
+        ids = {name: number for number, name in file.categories.items()}
         columns: dict[str, Column] = {}
         if kind == "instances" and kind in self.read:
-            columns = {"boxes": Column("boxes", {"classes": names}), "labels": Column("labels", {"classes": names})}
+            boxes = Column("boxes", {"classes": names, "category_ids": ids})
+            columns = {"boxes": boxes, "labels": Column("labels", {"classes": names})}
         elif kind == "captions":
             columns = {"captions": Column("captions")}
         elif kind == "keypoints":
-            columns = {"keypoints": Column("points", {"points": list(file.points)})}
+            columns = {"keypoints": Column("points", {"points": list(file.points), "category_id": file.with_points})}
         if kind == self.masks:
             facts: dict[str, Any] = {"classes": names, "ignore": IGNORE}
             if kind == "instances":
@@ -219,10 +255,10 @@ def _said(kind: Read, file: CocoFile, number: int, notes: list[str]) -> dict[str
         return {"boxes": _boxes(kept, names), "labels": SEPARATOR.join(dict.fromkeys(names))}
     if kind == "captions":
         return {"captions": [str(one["caption"]).strip() for one in said if one.get("caption")] or None}
-    return {"keypoints": _largest(said, file)}
+    return {"keypoints": largest(with_points(said), file)}
 
 
-def _with_area(said: list[dict[str, Any]], file: CocoFile, notes: list[str]) -> Iterator[dict[str, Any]]:
+def _with_area(said: Iterable[Mapping[str, Any]], file: CocoFile, notes: list[str]) -> Iterator[Mapping[str, Any]]:
     """The annotations with a box that has an area; the few that have none are counted."""
     for one in said:
         box = one.get("bbox")
@@ -238,12 +274,12 @@ def _with_area(said: list[dict[str, Any]], file: CocoFile, notes: list[str]) -> 
                 code="bad-box",
             )
         if box[2] == 0 or box[3] == 0:
-            notes.append("have no area and are left out")
+            notes.append("boxes have no area and are left out")
             continue
         yield one
 
 
-def _boxes(said: list[dict[str, Any]], names: list[str]) -> str:
+def _boxes(said: list[Mapping[str, Any]], names: list[str]) -> str:
     corners = [[x, y, x + width, y + height] for x, y, width, height in (one["bbox"] for one in said)]
     return json.dumps(
         {
@@ -253,20 +289,3 @@ def _boxes(said: list[dict[str, Any]], names: list[str]) -> str:
             "area": [one.get("area", width * height) for one in said for _, _, width, height in [one["bbox"]]],
         }
     )
-
-
-def _largest(said: list[dict[str, Any]], file: CocoFile) -> str | None:
-    """The points of the person with the largest area, each as x, y, visible; absent where nobody has any."""
-    people = [one for one in said if one.get("num_keypoints") and not one.get("iscrowd")]
-    if not people:
-        return None
-    numbers = max(people, key=lambda one: float(one.get("area", 0)))["keypoints"]
-    if len(numbers) % 3:
-        raise DataFault(f"{file.path}: {len(numbers)} numbers are no keypoints, which are x, y, v", code="bad-json")
-    # v is 0 for a point that nobody marked, 1 for one that is marked and hidden, 2 for one that is seen
-    triples = [numbers[place : place + 3] for place in range(0, len(numbers), 3)]
-    return json.dumps([[x, y, 1] if v else None for x, y, v in triples])
-
-
-def _counted(notes: list[str]) -> dict[str, int]:
-    return {said: notes.count(said) for said in dict.fromkeys(notes)}
