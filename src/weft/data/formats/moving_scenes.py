@@ -16,12 +16,13 @@ from weft.data.scenes.moving import (
     CUE_FRAMES,
     FRAME_FACTS,
     MOVING_CLASSES,
-    MovingRendering,
+    STILL_FACTS,
     MovingRules,
     draw_moving,
     frame_label,
 )
 from weft.data.scenes.moving_ceilings import moving_ceilings
+from weft.data.scenes.moving_render import MovingRendering
 from weft.modalities.base import BadCell
 from weft.registry import Range, register
 
@@ -38,7 +39,10 @@ RENDERED = {
 
 #: Columns whose cells are the values themselves: a class, or one for every frame.
 WRITTEN = {
-    **{fact: (Column("class", {"classes": list(classes)}), pa.string()) for fact, classes in CLIP_FACTS.items()},
+    **{
+        fact: (Column("class", {"classes": list(classes)}), pa.string())
+        for fact, classes in {**CLIP_FACTS, **STILL_FACTS}.items()
+    },
     **{
         fact: (Column("frame_labels", {"classes": list(classes)}), pa.list_(pa.string()))
         for fact, classes in FRAME_FACTS.items()
@@ -118,6 +122,7 @@ class MovingScenes:
         row: dict[str, Any] = {"id": f"{split}-{index:06d}", "split": split}
         row |= {name: f"moving:{split}/{index}/{name}" for name in RENDERED}
         row |= {fact: CLIP_FACTS[fact][number] for fact, number in moving.facts.items()}
+        row |= {fact: STILL_FACTS[fact][number] for fact, number in moving.still.items()}
         for fact, classes in FRAME_FACTS.items():
             numbers = [frame_label(self.rules, moving, fact, frame) for frame in range(self.rules.num_frames)]
             row[fact] = [None if number is None else classes[number] for number in numbers]

@@ -1,13 +1,12 @@
-"""The built-in clips: what happens in one, drawn from (seed, split, index), and how its frames and its still show it.
+"""The built-in clips: what happens in one, drawn from (seed, split, index).
 
-Five things are in a clip, each in a place of its own: a lamp that goes through three colours, a light that is on or
-off, a sign, a ball and a box. Each tells only what it is there for. Run backwards, a clip is just as likely a clip of
-the other heading and order, so frames without their order tell neither.
+Six things are in a clip, each in a place of its own: a lamp that goes through three colours, a light that is on or
+off, a sign, a ball, a box, and a strip at the foot that flashes twice. Each tells only what it is there for. Run
+backwards, a clip is just as likely a clip of the other heading and order, so frames without their order tell neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +20,34 @@ CLIP_FACTS: dict[str, tuple[str, ...]] = {
     "order": ("red green blue", "red blue green"),
     "cue": ("yellow", "cyan", "magenta", "orange"),
     "match": ("same", "other"),
+    "asked": ("off", "on"),
+    "pair": ("together", "apart"),
+}
+
+#: How many of the first frames the still may ask for, and into how many parts of the width a place is told.
+NUM_ASKED, NUM_PLACES = 6, 8
+
+_PAINTS = ("red", "blue", "green", "violet")
+_PARTS = tuple(str(part + 1) for part in range(NUM_PLACES))
+
+#: {fact that a frame shows by itself: its classes}
+SHOWN_FACTS: dict[str, tuple[str, ...]] = {
+    "lamp": ("red", "green", "blue"),
+    "light": ("off", "on"),
+    "sign": ("blank", *CLIP_FACTS["cue"]),
+    "flash": ("no", "yes"),
+    "paint": _PAINTS,
+    "ball_at": _PARTS,
+    "box_at": _PARTS,
 }
 
 #: {fact of a single frame: its classes}
-FRAME_FACTS: dict[str, tuple[str, ...]] = {
-    "lamp": ("red", "green", "blue"),
-    "echo": ("off", "on"),
-    "recall": CLIP_FACTS["cue"],
+FRAME_FACTS: dict[str, tuple[str, ...]] = {**SHOWN_FACTS, "echo": ("off", "on"), "recall": CLIP_FACTS["cue"]}
+
+#: {fact that the still shows: its classes}
+STILL_FACTS: dict[str, tuple[str, ...]] = {
+    "still_paint": _PAINTS,
+    "asks_for": tuple(str(frame) for frame in range(NUM_ASKED)),
 }
 
 MOVING_CLASSES = ("background", "moving")
@@ -35,23 +55,10 @@ MOVING_CLASSES = ("background", "moving")
 #: Frames at the beginning that show the cue, and at the end that show another sign.
 CUE_FRAMES = 2
 
-LAMPS = np.array([(225, 50, 45), (60, 190, 75), (60, 95, 225)], np.float64)
-SIGNS = np.array([(245, 215, 60), (70, 210, 220), (215, 80, 205), (245, 145, 50)], np.float64)
-PAINTS = np.array([(170, 60, 50), (50, 120, 170), (90, 140, 60), (150, 110, 170)], np.float64)
-BLANK = np.array((128.0, 128.0, 128.0))
-LIGHT = np.array([(40, 40, 44), (250, 248, 235)], np.float64)
-FLOOR = np.array((196.0, 188.0, 176.0))
-
-#: (x, y) of what stands still and the heights of the two lanes, in widths and heights of the picture; their radii in
-#: heights.
-PLACES = {"lamp": (0.17, 0.15), "light": (0.5, 0.15), "sign": (0.83, 0.15)}
-LANES = {"ball": 0.47, "box": 0.80}
-SMALL, LARGE = 0.09, 0.13
-
 #: Least and largest way of the mover between two frames, in widths of the picture.
 SPEEDS = (0.05, 0.09)
 
-_STREAMS = {"latents": 100, "image": 101, "clip": 102}
+_STREAMS = {"latents": 100, "image": 101, "clip": 102, "flashes": 103}
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ class Moving:
         speed: of the mover, in widths a frame.
         phase: colour of the lamp in the first frame.
         light: for every frame whether the light is on.
+        flashes: the two frames in which the strip flashes, in order.
+        asks_for: the frame whose light is asked, as the still marks it.
         brightness: of the floor.
     """
 
@@ -106,7 +115,14 @@ class Moving:
     speed: float
     phase: int
     light: tuple[bool, ...]
+    flashes: tuple[int, int]
+    asks_for: int
     brightness: float
+
+    @property
+    def still(self) -> dict[str, int]:
+        """{fact of the still: class number}, see `STILL_FACTS`."""
+        return {"still_paint": self.still_paint, "asks_for": self.asks_for}
 
     @property
     def mover(self) -> str:
@@ -116,7 +132,7 @@ class Moving:
     def lamp(self, frame: int) -> int:
         """The lamp's colour in a frame."""
         step = 1 if self.facts["order"] == 0 else -1
-        return (self.phase + step * frame) % len(LAMPS)
+        return (self.phase + step * frame) % len(SHOWN_FACTS["lamp"])
 
     def sign(self, frame: int, num_frames: int) -> int | None:
         """The sign's colour in a frame; None: it is blank."""
@@ -134,105 +150,69 @@ class Moving:
 
 def draw_moving(rules: MovingRules, split: str, index: int) -> Moving:
     """What happens in one clip."""
-    numbers = _random(rules, split, index, "latents").random(16 + rules.num_frames)
-    facts = {name: int(number * len(CLIP_FACTS[name])) for name, number in zip(CLIP_FACTS, numbers, strict=False)}
-    more = numbers[len(CLIP_FACTS) : 16]
-    paint, step = int(more[1] * len(PAINTS)), 1 + int(more[2] * (len(PAINTS) - 1))
+    numbers = generator_of(rules, split, index, "latents").random(16 + rules.num_frames)
+    drawn = ("mover", "heading", "order", "cue", "match")
+    facts = {name: int(number * len(CLIP_FACTS[name])) for name, number in zip(drawn, numbers, strict=False)}
+    more = numbers[len(drawn) : 16]
+    light = tuple((numbers[16:] < 0.5).tolist())
+    strip = generator_of(rules, split, index, "flashes")
+    asks_for = int(strip.integers(NUM_ASKED))
+    pair, flashes = _draw_flashes(rules.num_frames, strip)
+    facts |= {"asked": int(light[asks_for]), "pair": pair}
+    paint, step = int(more[1] * len(_PAINTS)), 1 + int(more[2] * (len(_PAINTS) - 1))
     same = CLIP_FACTS["match"][facts["match"]] == "same"
     return Moving(
         facts=facts,
-        decoy=int(more[0] * len(SIGNS)),
+        decoy=int(more[0] * len(CLIP_FACTS["cue"])),
         paint=paint,
-        still_paint=paint if same else (paint + step) % len(PAINTS),
+        still_paint=paint if same else (paint + step) % len(_PAINTS),
         still_shape="ball" if more[3] < 0.5 else "box",
         starts={"ball": float(more[4]), "box": float(more[5]), "still": float(more[6])},
         speed=SPEEDS[0] + (SPEEDS[1] - SPEEDS[0]) * float(more[7]),
-        phase=int(more[8] * len(LAMPS)),
-        light=tuple((numbers[16:] < 0.5).tolist()),
+        phase=int(more[8] * len(SHOWN_FACTS["lamp"])),
+        light=light,
+        flashes=flashes,
+        asks_for=asks_for,
         brightness=0.85 + 0.3 * float(more[9]),
     )
 
 
+def third_of(frame: int, num_frames: int) -> int:
+    """Which third of a clip a frame is in; run backwards, first and last change places."""
+    first = num_frames // 3
+    return 0 if frame < first else 2 if frame >= num_frames - first else 1
+
+
+def _draw_flashes(num_frames: int, strip: np.random.Generator) -> tuple[int, tuple[int, int]]:
+    """The class number of `pair`, and the two frames, in two thirds or in one that has two frames."""
+    thirds = [[t for t in range(num_frames) if third_of(t, num_frames) == third] for third in range(3)]
+    pair = int(strip.integers(2))
+    if CLIP_FACTS["pair"][pair] == "apart":
+        chosen = [strip.choice(thirds[third]) for third in strip.choice(3, 2, replace=False)]
+    else:
+        chosen = list(strip.choice(thirds[strip.integers(3)], 2, replace=False))
+    first, second = sorted(int(frame) for frame in chosen)
+    return pair, (first, second)
+
+
 def frame_label(rules: MovingRules, moving: Moving, fact: str, frame: int) -> int | None:
     """The class number of one frame; None where it is not asked."""
-    if fact == "lamp":
-        return moving.lamp(frame)
     if fact == "echo":
         return int(moving.light[frame - rules.short]) if frame >= rules.short else None
-    return moving.facts["cue"] if frame >= rules.first_recall else None
+    if fact == "recall":
+        return moving.facts["cue"] if frame >= rules.first_recall else None
+    if fact in ("ball_at", "box_at"):
+        return int(moving.x(fact.removesuffix("_at"), frame) * NUM_PLACES)
+    sign = moving.sign(frame, rules.num_frames)
+    return {
+        "lamp": moving.lamp(frame),
+        "light": int(moving.light[frame]),
+        "sign": 0 if sign is None else 1 + sign,
+        "flash": int(frame in moving.flashes),
+        "paint": moving.paint,
+    }[fact]
 
 
-class MovingRendering:
-    """One clip and its still as the camera sees them.
-
-    Args:
-        rules: how clips are drawn.
-        split, index: which sample; the noise depends on these.
-        moving: other happenings than the sample's own, to see what a change of them changes.
-    """
-
-    def __init__(self, rules: MovingRules, split: str, index: int, moving: Moving | None = None) -> None:
-        self.rules, self.split, self.index = rules, split, index
-        self.moving = draw_moving(rules, split, index) if moving is None else moving
-
-    def image(self) -> np.ndarray:
-        """(H, W, 3) uint8: a ball or a box."""
-        colours = self._floor()
-        at = self._covered(self.moving.still_shape, self.moving.starts["still"], 0.5)
-        colours[at] = PAINTS[self.moving.still_paint]
-        return self._photograph(colours, _random(self.rules, self.split, self.index, "image"))
-
-    def clip(self) -> np.ndarray:
-        """(T, H, W, 3) uint8."""
-        noise = _random(self.rules, self.split, self.index, "clip")
-        return np.stack([self._photograph(colours, noise) for colours in self._frames()])
-
-    def moves(self) -> np.ndarray:
-        """(T, H, W) uint8: 1 where the thing is that moves."""
-        lane = LANES[self.moving.mover]
-        frames = range(self.rules.num_frames)
-        masks = [self._covered(self.moving.mover, self.moving.x(self.moving.mover, t), lane) for t in frames]
-        return np.stack(masks).astype(np.uint8)
-
-    def stands(self) -> np.ndarray:
-        """(T, H, W) uint8: 1 where the other thing is."""
-        other = next(thing for thing in LANES if thing != self.moving.mover)
-        mask = self._covered(other, self.moving.starts[other], LANES[other])
-        return np.repeat(mask[None].astype(np.uint8), self.rules.num_frames, axis=0)
-
-    def _frames(self) -> Iterator[np.ndarray]:
-        moving, floor = self.moving, self._floor()
-        for t in range(self.rules.num_frames):
-            colours = floor.copy()
-            sign = moving.sign(t, self.rules.num_frames)
-            shown = {
-                "lamp": LAMPS[moving.lamp(t)],
-                "light": LIGHT[int(moving.light[t])],
-                "sign": BLANK if sign is None else SIGNS[sign],
-            }
-            for name, colour in shown.items():
-                colours[self._covered("box" if name == "sign" else "ball", *PLACES[name], radius=SMALL)] = colour
-            for thing, lane in LANES.items():
-                colours[self._covered(thing, moving.x(thing, t), lane)] = PAINTS[moving.paint]
-            yield colours
-
-    def _floor(self) -> np.ndarray:
-        shape = (self.rules.height, self.rules.width, 1)
-        return np.broadcast_to(FLOOR * self.moving.brightness, (*shape[:2], 3)).copy()
-
-    def _covered(self, shape: str, x: float, y: float, radius: float = LARGE) -> np.ndarray:
-        """(H, W) bool: a disc or a square around (x, y), in widths and heights; past a side it goes on at the other."""
-        height, width = self.rules.height, self.rules.width
-        across = np.arange(width) + 0.5 - x * width
-        across = np.abs((across + width / 2) % width - width / 2)[None] / height
-        down = np.abs(np.arange(height) + 0.5 - y * height)[:, None] / height
-        return across**2 + down**2 <= radius**2 if shape == "ball" else np.maximum(across, down) <= 0.88 * radius
-
-    def _photograph(self, colours: np.ndarray, noise: np.random.Generator) -> np.ndarray:
-        colours = colours + 255 * self.rules.noise * noise.standard_normal(colours.shape, np.float32)
-        return np.clip(colours, 0, 255).astype(np.uint8)
-
-
-def _random(rules: MovingRules, split: str, index: int, stream: str) -> np.random.Generator:
+def generator_of(rules: MovingRules, split: str, index: int, stream: str) -> np.random.Generator:
     """The generator of one stream of one sample; it depends on nothing else."""
     return np.random.default_rng([rules.seed, SPLITS.index(split), index, _STREAMS[stream]])

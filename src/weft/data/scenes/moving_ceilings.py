@@ -5,7 +5,7 @@ several ways, of which each reveals a part of what it shows:
 
 - `frame`: one frame alone, the last of the clip; of a fact of frames, the frame that is asked;
 - `recent`: that frame and the `short` frames before it, in order;
-- `frames`: all frames, without their order;
+- `frames`: all frames, without their order; things that move tell it, but for the clip run backwards, and no more;
 - `clip`: all frames in order.
 
 What is revealed divides the samples (or frames, or pixels) into groups; the most common class of each is the best
@@ -24,26 +24,30 @@ from weft.data.scenes.best import best_accuracy, best_miou
 from weft.data.scenes.moving import (
     CLIP_FACTS,
     FRAME_FACTS,
+    NUM_ASKED,
+    SHOWN_FACTS,
+    STILL_FACTS,
     Moving,
-    MovingRendering,
     MovingRules,
     draw_moving,
     frame_label,
 )
+from weft.data.scenes.moving_render import MovingRendering
 
 Reading = Literal["frame", "recent", "frames", "clip"]
 Seen = frozenset[str]
 
 READINGS: tuple[Reading, ...] = ("frame", "recent", "frames", "clip")
 
-#: {fact: the readings of a clip that reveal it}; the match is between clip and still, so it takes the still too.
+#: {fact: the readings of a clip that reveal it}; the match is between clip and still, so it takes the still too. Of
+#: what is asked and of the pair readings tell a part: `_light` and `_flashes`.
 REVEALED_BY: dict[str, frozenset[str]] = {
+    **dict.fromkeys(SHOWN_FACTS, frozenset(READINGS)),
     "mover": frozenset({"recent", "frames", "clip"}),
     "heading": frozenset({"recent", "clip"}),
     "order": frozenset({"recent", "clip"}),
     "cue": frozenset({"clip"}),
-    "match": frozenset({"frame", "recent", "frames", "clip"}),
-    "lamp": frozenset({"frame", "recent", "frames", "clip"}),
+    "match": frozenset(READINGS),
     "echo": frozenset({"recent", "clip"}),
     "recall": frozenset({"clip"}),
     "moves": frozenset({"recent", "frames", "clip"}),
@@ -67,7 +71,10 @@ def moving_ceilings(rules: MovingRules, *, split: str, num_samples: int) -> dict
     figures: dict[str, dict[Seen, float]] = {}
     for seen in _all_seen():
         for fact in CLIP_FACTS:
-            pairs = ((_revealed(sample, fact, seen), sample.facts[fact]) for sample in samples)
+            pairs = ((_revealed(rules, sample, fact, seen), sample.facts[fact]) for sample in samples)
+            figures.setdefault(f"{fact}/accuracy", {})[seen] = best_accuracy(_counts(pairs))
+        for fact in STILL_FACTS:
+            pairs = ((_shown_still(sample, fact, seen), sample.still[fact]) for sample in samples)
             figures.setdefault(f"{fact}/accuracy", {})[seen] = best_accuracy(_counts(pairs))
         if "frames" in seen:
             continue
@@ -86,13 +93,48 @@ def _all_seen() -> Iterator[Seen]:
             yield frozenset({*still, reading})
 
 
-def _revealed(sample: Moving, fact: str, seen: Seen) -> Hashable:
+def _revealed(rules: MovingRules, sample: Moving, fact: str, seen: Seen) -> Hashable:
     """What is known of a fact of a whole clip."""
+    if fact == "asked":
+        return _light(rules, sample, seen)
+    if fact == "pair":
+        return _flashes(rules, sample, seen)
     if fact == "match":
         return sample.facts["match"] if "image" in seen and seen & REVEALED_BY["match"] else None
     if fact == "cue" and "frames" in seen:  # both signs, and nothing says which came first
         return frozenset({sample.facts["cue"], sample.decoy})
     return sample.facts[fact] if seen & REVEALED_BY[fact] else None
+
+
+def _frames_seen(rules: MovingRules, seen: Seen) -> range:
+    """The frames that a reading sees."""
+    if not seen & frozenset(READINGS):
+        return range(0)
+    last = rules.num_frames - 1
+    return range(last if "frame" in seen else last - rules.short if "recent" in seen else 0, rules.num_frames)
+
+
+def _light(rules: MovingRules, sample: Moving, seen: Seen) -> Hashable:
+    """Of the frame that the still asks for; without the still, how often it was on in those that it may ask for."""
+    frames = _frames_seen(rules, seen)
+    ways = (sample.light, sample.light[::-1]) if "frames" in seen else (sample.light,)
+    if "image" in seen:
+        return tuple(sorted(way[sample.asks_for] for way in ways)) if sample.asks_for in frames else None
+    return tuple(sorted(sum(way[frame] for frame in frames if frame < NUM_ASKED) for way in ways))
+
+
+def _flashes(rules: MovingRules, sample: Moving, seen: Seen) -> Hashable:
+    """In which of the frames that are seen the strip flashes, and where all are, whether in one third."""
+    if seen & {"frames", "clip"}:
+        return sample.facts["pair"]
+    return tuple(frame in sample.flashes for frame in _frames_seen(rules, seen))
+
+
+def _shown_still(sample: Moving, fact: str, seen: Seen) -> Hashable:
+    """What is known of a fact of the still: the clip's paint is its own, half of the time."""
+    if "image" in seen:
+        return sample.still[fact]
+    return sample.paint if fact == "still_paint" and seen else None
 
 
 def _asked(rules: MovingRules, samples: Iterable[Moving], fact: str, seen: Seen) -> Iterator[tuple[Hashable, int]]:
@@ -101,7 +143,8 @@ def _asked(rules: MovingRules, samples: Iterable[Moving], fact: str, seen: Seen)
         for frame in range(rules.num_frames):
             label = frame_label(rules, sample, fact, frame)
             if label is not None:
-                yield (label if seen & REVEALED_BY[fact] else None), label
+                hint = sample.still_paint if fact == "paint" and "image" in seen else None
+                yield (label if seen & REVEALED_BY[fact] else hint), label
 
 
 def _pixels(rules: MovingRules, split: str, samples: Iterable[Moving]) -> dict[str, np.ndarray]:
