@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.data.conftest import Small
-from weft.data.pipeline import Data
+from weft.data.pipeline import Data, build_data
 from weft.errors import ConfigError, DataFault
-from weft.experiment import Augment, CopyPaste
+from weft.experiment import Augment, CopyPaste, ModalityConfig
 from weft.types import Batch
 
 RARE = 3
@@ -147,9 +148,15 @@ def test_what_speaks_of_objects_in_another_way_is_refused_with_the_reason(pair: 
         pair.data(augment=Augment(copy_paste=CopyPaste(task="rooms")))
 
 
+def test_clips_are_refused(pair: Small) -> None:
+    experiment = pair.experiment(augment=Augment(copy_paste=CopyPaste(task="rooms")), tasks=("rooms",))
+    clip = ModalityConfig(type="video", column="image", encoder=None)
+    with pytest.raises(ConfigError, match="copy_paste: seen is a clip, and an object cut out of one picture does not"):
+        build_data(replace(experiment, modalities={**experiment.modalities, "seen": clip}))
+
+
 def test_words_and_tasks_without_masks_are_refused(tmp_path: Any) -> None:
     from weft import load_experiment
-    from weft.data.pipeline import build_data
 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "all.csv").write_text("id,split,image,words,kind\na,train,a.png,one word,x\nb,train,a.png,two,y\n")

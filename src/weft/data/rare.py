@@ -152,6 +152,11 @@ def _refuse_what_cannot_move(task: str, inputs: Mapping[str, Source], targets: M
                 f"{place}: {name} is a text, a sound or another sequence that belongs to the whole sample, and would "
                 "not know of a pasted object; leave copy_paste or the modality out"
             )
+        if source.field.geometry.has_frames:
+            problems.append(
+                f"{place}: {name} is a clip, and an object cut out of one picture does not move in it; leave "
+                "copy_paste or the modality out"
+            )
     for name, source in targets.items():
         if source.field.geometry.kind not in ("image", "label", "none"):
             problems.append(
