@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from weft.metrics.motion import SMALLEST_SIDE, carried, motion_back
+from weft.metrics.motion import SMALLEST_SIDE, carried, motion_back, turned_back
 from weft.metrics.video import OverTime, boundary, boundary_f, region
 
 
@@ -153,3 +153,34 @@ def test_what_is_carried_along_lies_where_the_motion_says() -> None:
     torch.testing.assert_close(between, values[0, 0, 1:, :3] + 0.5)
     nearest = carried(values, torch.full_like(motion, 0.4), nearest=True)
     torch.testing.assert_close(nearest, values)
+
+
+def test_motion_forward_turned_back_by_hand() -> None:
+    # two pixels that move by half a pixel arrive half at 0, wholly at 1 and half at 2; nothing arrives at 3
+    forward = np.full((1, 4, 2), np.nan, np.float32)
+    forward[0, :2] = (0.5, 0)
+    back = turned_back(forward)
+    assert back[0, :3, 0].tolist() == [-0.5] * 3
+    assert np.isnan(back[0, 3]).all()
+    # at 1 arrive 0.5 and 1 in equal parts: their mean, 0.0625 around it; 3 and 0 are too far apart to be one thing
+    forward[0, :2] = [(0.5, 0), (0, 0)]
+    forward[0, 0, 0] = 1
+    assert turned_back(forward)[0, 1, 0] == -0.5
+    forward[0, 0, 0] = 3
+    forward[0, 3] = (0, 0)
+    assert np.isnan(turned_back(forward)[0, 3]).all()
+
+
+def test_a_picture_that_moves_evenly_is_turned_back_wherever_it_came_from_inside() -> None:
+    rows, columns = np.mgrid[:20, :30].astype(np.float32)
+    forward = np.stack([0.05 * columns - 0.1 * rows + 0.3, 0.1 * columns - 1.2], -1)
+    back = turned_back(forward)
+    known = ~np.isnan(back).any(-1)
+    # exactly: y = x + A x + b, so x = (I + A)⁻¹ (y − b), and the way back is x − y
+    linear = np.array([[0.05, -0.1], [0.1, 0]])
+    places = np.stack([columns, rows], -1)
+    expected = (places - (0.3, -1.2)) @ np.linalg.inv(np.eye(2) + linear).T - places
+    inner = np.zeros_like(known)
+    inner[4:-4, 4:-4] = True
+    assert known[inner].all()
+    np.testing.assert_allclose(back[inner], expected[inner], atol=0.05)

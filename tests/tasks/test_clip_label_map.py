@@ -13,8 +13,13 @@ from weft.data.clipfile import open_clip
 from weft.data.timeline import Timeline
 from weft.errors import DataFault
 from weft.modalities.base import BadCell
+from weft.modalities.flow import FlowModality
+from weft.modalities.image import ImageModality
+from weft.modalities.video import VideoModality
 from weft.tasks.clip_label_map import ClipLabelMap
 from weft.types import Batch
+
+MODALITIES = {"clip": VideoModality({})}
 
 
 def numbered(*numbers: int) -> Timeline:
@@ -101,17 +106,18 @@ def test_a_clip_is_drawn_as_a_strip_of_its_frames() -> None:
     assert strip.getpixel((0, 0)) != strip.getpixel((8, 0)) == (255, 255, 255)
 
 
-def batch(frames: torch.Tensor, numbers: torch.Tensor, **changes: object) -> Batch:
-    rows = len(frames)
+def batch(clips: torch.Tensor, labels: torch.Tensor, **changes: object) -> Batch:
+    rows = len(clips)
     values = {
-        "inputs": {"clip": frames},
-        "targets": {"mask": numbers},
+        "inputs": {"clip": clips},
+        "targets": {"mask": labels},
         "present": {"clip": torch.ones(rows, dtype=torch.bool)},
         "labelled": {"mask": torch.ones(rows, dtype=torch.bool)},
         "ids": tuple(f"s{row}" for row in range(rows)),
-        "size": (frames.shape[-2], frames.shape[-1]),
-        "sizes": ((frames.shape[-2], frames.shape[-1]),) * rows,
-        "lengths": {"clip": torch.full((rows,), frames.shape[1])},
+        "size": (clips.shape[-2], clips.shape[-1]),
+        "sizes": ((clips.shape[-2], clips.shape[-1]),) * rows,
+        "lengths": {"clip": torch.full((rows,), clips.shape[1])},
+        "frames": (tuple(range(clips.shape[1])),) * rows,
     }
     return Batch(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -121,9 +127,9 @@ def test_motion_stands_beside_the_classes_where_it_is_asked_for() -> None:
     frames = torch.stack([waves[:, 4:52], waves[:, 2:50], waves[:, :48]])[None, :, None]  # moves right by 2
     numbers = torch.randint(0, 2, (1, 3, 40, 48), dtype=torch.uint8)
     given = batch(frames, numbers)
-    assert field().beside("mask", given) is numbers
+    assert field().beside("mask", given, MODALITIES) is numbers
     moving = field(motion="clip")
-    labels, motion = moving.parted(moving.beside("mask", given))
+    labels, motion = moving.parted(moving.beside("mask", given, MODALITIES))
     torch.testing.assert_close(labels, numbers.long())
     assert motion is not None
     assert motion.shape == (1, 3, 40, 48, 2)
@@ -140,9 +146,10 @@ def test_padding_in_time_and_place_and_rows_without_the_clip_have_no_motion() ->
         labelled={"mask": torch.tensor([True, True])},
         sizes=((24, 40), (20, 32)),
         lengths={"clip": torch.tensor([2])},
+        frames=((), (0, 1)),
     )
     moving = field(motion="clip")
-    _, motion = moving.parted(moving.beside("mask", given))
+    _, motion = moving.parted(moving.beside("mask", given, MODALITIES))
     assert motion is not None
     assert motion[0].isnan().all()
     assert motion[1, 2].isnan().all()
@@ -153,8 +160,71 @@ def test_padding_in_time_and_place_and_rows_without_the_clip_have_no_motion() ->
 def test_motion_of_what_has_none_is_refused() -> None:
     frames, numbers = torch.zeros(1, 2, 3, 20, 20), torch.zeros(1, 2, 20, 20, dtype=torch.uint8)
     with pytest.raises(DataFault, match="'clop'; the modalities are clip; did you mean 'clip'"):
-        field(motion="clop").beside("mask", batch(frames, numbers))
+        field(motion="clop").beside("mask", batch(frames, numbers), MODALITIES)
     with pytest.raises(DataFault, match="clips of 8 bits"):
-        field(motion="clip").beside("mask", batch(frames, numbers))
+        field(motion="clip").beside("mask", batch(frames, numbers), MODALITIES)
+    small = torch.zeros(1, 2, 3, 20, 15, dtype=torch.uint8)
+    with pytest.raises(DataFault, match="told by clip, and of s0 it is not: frames are 15x20 pixels"):
+        field(motion="clip").beside("mask", batch(small, small[:, :, 0]), MODALITIES)
+    with pytest.raises(DataFault, match="a clip of pictures or of optical flow tells some"):
+        field(motion="clip").beside("mask", batch(frames, numbers), {"clip": ImageModality({})})
     with pytest.raises(DataFault, match=r"set train\.features\.where to none"):
-        field(motion="clip").beside("mask", batch(frames, numbers, inputs={"clip": frames[:0]}))
+        field(motion="clip").beside("mask", batch(frames, numbers, inputs={"clip": frames[:0]}), MODALITIES)
+
+
+# --- motion that is given
+
+
+def square(left: int, *, value: float = 1.0) -> np.ndarray:
+    """(12, 24): a square of 6 pixels a side."""
+    mask = np.zeros((12, 24), np.float32)
+    mask[3:9, left : left + 6] = value
+    return mask
+
+
+def given_motion(flow: torch.Tensor, numbers: tuple[int, ...], **options: str) -> torch.Tensor:
+    """(T, H, W, 2) beside the masks of one clip."""
+    masks = torch.zeros(1, len(flow), *flow.shape[2:], dtype=torch.uint8)
+    target = field(motion="flow")
+    seen = batch(
+        flow[None], masks, inputs={"flow": flow[None]}, present={"flow": torch.tensor([True])},
+        lengths={"flow": torch.tensor([len(flow)])}, frames=(numbers,),
+    )  # fmt: skip
+    motion = target.parted(target.beside("mask", seen, {"flow": FlowModality({}, **options)}))[1]
+    assert motion is not None
+    return motion[0]
+
+
+def moving_square() -> torch.Tensor:
+    """(3, 2, 12, 24): the flow forward of a square that lies at 4, 6 and 8 of a floor that stands."""
+    right = np.stack([square(left, value=2) for left in (4, 6, 8)])
+    return torch.from_numpy(np.stack([right, np.zeros_like(right)], 1))
+
+
+def test_given_flow_forward_tells_where_the_pixels_of_the_next_frame_came_from() -> None:
+    motion = given_motion(moving_square(), (0, 1, 2))
+    assert motion[0].isnan().all()
+    # of the second frame, in a row through the square, which now lies at 6 to 11: 4 and 5 were hidden by it, 10 and 11
+    # are what it covers now, where it and the floor both arrive
+    known = ~motion[1, 5].isnan().any(-1)
+    assert (~known).nonzero().flatten().tolist() == [4, 5, 10, 11]
+    assert motion[1, 5, 6:10, 0].tolist() == [-2] * 4
+    assert motion[1, 5, 12:, 0].abs().max() == motion[1, 0].abs().max() == 0
+    torch.testing.assert_close(motion[2, :, 2:], motion[1, :, :-2], equal_nan=True)
+
+
+def test_given_flow_backward_is_taken_as_it_is_where_it_stays_in_the_picture() -> None:
+    backward = -moving_square()
+    backward[1, 0, 0, 1] = -2  # from outside
+    backward[1, :, 11, 23] = torch.nan
+    motion = given_motion(backward, (0, 1, 2), direction="backward")
+    assert motion[0].isnan().all()
+    assert motion[1].isnan().all(-1).nonzero().tolist() == [[0, 1], [11, 23]]
+    assert motion[1, 5, 6:12, 0].tolist() == [-2] * 6
+    torch.testing.assert_close(motion[2], backward[2].movedim(0, -1))
+
+
+def test_given_flow_tells_nothing_between_frames_that_do_not_follow_one_another() -> None:
+    motion = given_motion(moving_square(), (3, 4, 6))
+    assert not motion[1].isnan().all()
+    assert motion[2].isnan().all()

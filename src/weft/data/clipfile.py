@@ -67,13 +67,15 @@ class ArrayClip:
         return (self.values[place] for place in places)
 
 
-def part_of_clip(cell: Any, resolve: Resolve, *, rate: float | None = None) -> tuple[Clip, Timeline]:
+def part_of_clip(
+    cell: Any, resolve: Resolve, *, rate: float | None = None, endings: tuple[str, ...] = RASTERS
+) -> tuple[Clip, Timeline]:
     """(the clip that a cell names, those of its frames that it asks for).
 
     Args:
         cell: a path, which may end with a part (`a.mp4#t=2,5`), a list of the files of its frames, or an array.
         resolve: what it stands for.
-        rate: as in `open_clip`.
+        rate, endings: as in `open_clip`.
 
     Raises:
         BadCell: see `open_clip`; or there is no frame where the cell says.
@@ -82,17 +84,18 @@ def part_of_clip(cell: Any, resolve: Resolve, *, rate: float | None = None) -> t
         files = [resolve(name) for name in cell]
         clip: Clip = _of_files(tuple(file for file in files if isinstance(file, Path)), rate, "the list")
         return clip, clip.timeline
-    clip = open_clip(resolve(cell), rate=rate)
+    clip = open_clip(resolve(cell), rate=rate, endings=endings)
     part = split_cell(cell)[1] if isinstance(cell, str) else None
     return clip, clip.timeline if part is None else part.of(clip.timeline, str(cell))
 
 
-def open_clip(source: Path | np.ndarray, *, rate: float | None = None) -> Clip:
+def open_clip(source: Path | np.ndarray, *, rate: float | None = None, endings: tuple[str, ...] = RASTERS) -> Clip:
     """List the frames of a clip.
 
     Args:
         source: a video file, a folder of pictures, a single picture, or an array whose first axis is the frames.
         rate: frames a second of folders and arrays; a file knows its own.
+        endings: of the files in a folder that are frames, in small letters.
 
     Raises:
         BadCell: missing, empty, of another type, without a frame, or cut off.
@@ -105,18 +108,18 @@ def open_clip(source: Path | np.ndarray, *, rate: float | None = None) -> Clip:
             )
         return ArrayClip(source, Timeline.of_numbers(np.arange(len(source)), rate))
     if source.is_dir():
-        return _listed(source, source.stat().st_mtime_ns, rate)
-    if source.suffix.lower() in RASTERS:
+        return _listed(source, source.stat().st_mtime_ns, rate, endings)
+    if source.suffix.lower() in endings:
         return _of_files((source,), rate, str(source))
     return open_video(source)
 
 
 @lru_cache(maxsize=_LISTS)
-def _listed(path: Path, date: int, rate: float | None) -> FolderClip:
+def _listed(path: Path, date: int, rate: float | None, endings: tuple[str, ...]) -> FolderClip:
     """The frames of a folder as it was at a date."""
     with os.scandir(path) as entries:
         names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
-    files = [name for name in names if os.path.splitext(name)[1].lower() in RASTERS]
+    files = [name for name in names if os.path.splitext(name)[1].lower() in endings]
     has = f"a folder that has {', '.join(names[:3])}" if names else "an empty folder"
     return _of_files(tuple(path / name for name in files), rate, f"{path}, {has},")
 

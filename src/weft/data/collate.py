@@ -102,7 +102,7 @@ def collate(
             if any(name in sample.slots for sample in samples)
         },
     )
-    return replace(batch, targets={name: target.beside(name, batch) for name, target in targets.items()})
+    return replace(batch, targets={name: target.beside(name, batch, modalities) for name, target in targets.items()})
 
 
 def _common_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, int]:

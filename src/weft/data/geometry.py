@@ -121,7 +121,7 @@ def apply(warp: Warp, value: np.ndarray, geometry: Geometry) -> np.ndarray:
     if geometry.kind == "label":
         return _move_labels(warp, value, geometry.fill)
     if geometry.unknown is not None and not (warp.resizes and warp.source == warp.size):  # a flip mixes nothing
-        return _move_partly_known(warp, value, geometry.unknown)
+        return _move_partly_known(warp, value, geometry)
     return _move_image(warp, value, geometry.fill)
 
 
@@ -193,12 +193,13 @@ def _move_image(warp: Warp, image: np.ndarray, fill: float) -> np.ndarray:
     return _affine(image, matrix, warp.size, cv2.INTER_LINEAR, fill)
 
 
-def _move_partly_known(warp: Warp, image: np.ndarray, unknown: float) -> np.ndarray:
+def _move_partly_known(warp: Warp, image: np.ndarray, geometry: Geometry) -> np.ndarray:
     """As an image, but unknown pixels weigh nothing; a result that is less than half known is unknown."""
+    unknown = geometry.unknown
     channels = [image] if image.ndim == 2 else [image[..., index] for index in range(image.shape[2])]
     moved = []
     for channel in channels:
-        known = channel != unknown
+        known = geometry.known(channel)
         values = channel if unknown == 0 else np.where(known, channel, 0)  # 0, so that only the weight tells
         total = _move_image(warp, values.astype(np.float32, copy=False), 0)
         weight = _move_image(warp, known.astype(np.float32), 0)

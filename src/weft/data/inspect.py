@@ -266,7 +266,7 @@ def _count(figures: Figures, field: Field, value: np.ndarray) -> None:
         figures.classes = Counter({name: int(one > 0) for name, one in zip(names, value, strict=True)})
     elif value.dtype.kind in "iuf" and value.size:
         values = value[value[..., 2] > 0][..., :2] if kind in ("points", "clip_points") else value
-        known = values if field.geometry.unknown is None else values[values != field.geometry.unknown]
+        known = values[field.geometry.known(values)]
         figures.num_values, figures.num_known = int(values.size), int(known.size)
         if known.size:
             figures.low, figures.high = float(known.min()), float(known.max())

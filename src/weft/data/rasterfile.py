@@ -170,7 +170,8 @@ def _broken(path: Path, head: bytes, error: Exception) -> BadCell:
     return BadCell("truncated-image", f"{path} is cut off or damaged ({error}); copy it again or remove its row")
 
 
-def _check_size(path: Path, height: int, width: int, max_pixels: int) -> None:
+def check_size(path: Path, height: int, width: int, max_pixels: int) -> None:
+    """Refuse what a file declares before it is decoded, where it holds nothing or more than `max_pixels`."""
     if height < 1 or width < 1:
         raise BadCell("no-pixels", f"{path} is {width}x{height} pixels: it holds nothing")
     if height * width > max_pixels:
@@ -184,7 +185,7 @@ def _check_size(path: Path, height: int, width: int, max_pixels: int) -> None:
 def _open_picture(path: Path, max_pixels: int) -> Raster:
     image: Image.Image
     with Image.open(path, formats=FORMATS) as image:
-        _check_size(path, image.height, image.width, max_pixels)
+        check_size(path, image.height, image.width, max_pixels)
         lossy = image.format in _LOSSY or (image.format == "WEBP" and b"VP8L" not in first_bytes(path))
         deep = bool(image.tile) and ";16" in str(image.tile[0][3]) and _MODES.get(image.mode) != "grey"
         image.load()
@@ -249,7 +250,7 @@ def _open_tiff(path: Path, max_pixels: int) -> Raster:
             raise BadCell("tiff-pages", f"{path} holds {len(file.series)} pictures; store one in a file")
         series = file.series[0]
         page = file.pages.first
-        _check_size(path, page.imagelength, page.imagewidth, max_pixels)
+        check_size(path, page.imagelength, page.imagewidth, max_pixels)
         plain = page.compression == 1 and page.photometric in (1, 2) and page.bitspersample == 8
         if page.bitspersample in (1, 8) and page.samplesperpixel in (1, 3, 4) and len(series) == 1 and not plain:
             return _open_picture(path, max_pixels)
@@ -273,7 +274,7 @@ def _open_npy(path: Path, max_pixels: int) -> Raster:
     except _BROKEN as error:
         raise BadCell("truncated-image", f"{path} is not a whole .npy array of numbers: {error}") from error
     if mapped.ndim in (2, 3):
-        _check_size(path, mapped.shape[0], mapped.shape[1], max_pixels)
+        check_size(path, mapped.shape[0], mapped.shape[1], max_pixels)
     return _of_array(np.array(mapped), str(path))
 
 

@@ -185,13 +185,23 @@ def _scaled(batch: Batch, geometries: Mapping[str, Geometry], scale: float, mult
         if geometry.has_pixels and len(inputs[name]):
             smooth = geometry.kind in ("image", "clip") and geometry.unknown is None
             mode = {"mode": "bilinear", "align_corners": False} if smooth else {"mode": "nearest"}
-            inputs[name] = _resized(inputs[name].float(), (height, width), **mode)
+            resized = _resized(inputs[name].float(), (height, width), **mode)
+            grown = (width / batch.size[1], height / batch.size[0])
+            inputs[name] = _stretched(resized, *grown) if geometry.vectors else resized
     return replace(batch, inputs=inputs, size=(height, width), sizes=((height, width),) * len(batch))
 
 
 def _flipped(batch: Batch, geometries: Mapping[str, Geometry]) -> Batch:
     inputs = {name: x.flip(-1) if geometries[name].has_pixels else x for name, x in batch.inputs.items()}
-    return replace(batch, inputs=inputs)
+    turned = {name: _stretched(x, -1, 1) if geometries[name].vectors else x for name, x in inputs.items()}
+    return replace(batch, inputs=turned)
+
+
+def _stretched(vectors: Tensor, across: float, down: float) -> Tensor:
+    """(..., C, H, W) whose first two channels are displacements (x, y), each times a factor."""
+    factors = vectors.new_ones(vectors.shape[-3])
+    factors[0], factors[1] = across, down
+    return vectors * factors[:, None, None]
 
 
 def _cropped(batch: Batch, geometries: Mapping[str, Geometry], window: tuple[int, int, int, int]) -> Batch:

@@ -11,6 +11,9 @@ from torch import Tensor
 #: There and back again must end where it began, but for this share of the squared lengths and so many squared pixels.
 _SHARE, _PIXELS = 0.01, 0.5
 
+#: So much of a pixel must arrive at another for its motion to be known.
+_ARRIVED = 0.5
+
 #: The search for motion looks at patches on pyramids of the picture; a side must have so many pixels.
 SMALLEST_SIDE = 16
 
@@ -45,6 +48,48 @@ def motion_back(frames: np.ndarray) -> np.ndarray:
     return found
 
 
+def turned_back(forward: np.ndarray) -> np.ndarray:
+    """(H, W, 2) float32: the motion back of the pixels of a frame, from the motion forward of the frame before.
+
+    A pixel x of the frame before brings its motion f(x) to the four pixels around x + f(x), each with the weight k of
+    bilinear interpolation: w(y) = −Σ k f / Σ k. NaN where it is not known: where less than half a pixel arrives, which
+    is what was hidden or outside before, and where what arrives does not agree, as where one thing covers another:
+    Σ k |f + w|² / Σ k > 0.01 Σ k |f|² / Σ k + 0.5.
+
+    Args:
+        forward: (H, W, 2) pixels, NaN where it is not known.
+    """
+    height, width = forward.shape[:2]
+    rows, columns = np.nonzero(~np.isnan(forward).any(-1))
+    flow = forward[rows, columns].astype(np.float64)
+    brought = np.column_stack([np.ones(len(flow)), flow, np.square(flow).sum(1)])  # Σ k, Σ k f, Σ k |f|²
+    place = np.column_stack([columns, rows]) + flow
+    corner = np.floor(place)
+    total = np.zeros((height * width, brought.shape[1]))
+    for step in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        x, y = (corner + step).T
+        weight = (1 - np.abs(place - corner - step)).prod(1)
+        lands = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        pixel = (y * width + x)[lands].astype(np.int64)
+        for column in range(brought.shape[1]):
+            share = weight[lands] * brought[lands, column]
+            total[:, column] += np.bincount(pixel, share, minlength=height * width)
+    arrived = total[:, 0]
+    flow_x, flow_y, square = (total[:, 1:] / np.where(arrived > 0, arrived, 1)[:, None]).T
+    spread = square - flow_x**2 - flow_y**2
+    known = (arrived >= _ARRIVED) & (spread <= _SHARE * square + _PIXELS)
+    back = np.where(known[:, None], -np.column_stack([flow_x, flow_y]), np.nan)
+    return back.reshape(height, width, 2).astype(np.float32)
+
+
+def inside(motion: np.ndarray) -> np.ndarray:
+    """(H, W) bool: where the pixels of a frame go by a motion (H, W, 2) lies in the picture; False where not known."""
+    height, width = motion.shape[:2]
+    x, y = _places(motion)
+    within: np.ndarray = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return within
+
+
 def carried(values: Tensor, motion: Tensor, *, nearest: bool = False) -> Tensor:
     """(R, C, H, W): the values of the frames before at the places that the pixels of these frames came from.
 
@@ -66,12 +111,15 @@ def carried(values: Tensor, motion: Tensor, *, nearest: bool = False) -> Tensor:
 
 def _agree(back: np.ndarray, forward: np.ndarray) -> np.ndarray:
     """(H, W) bool: the place before lies in the picture, and from there the motion forward leads back."""
-    height, width = back.shape[:2]
-    x = np.arange(width, dtype=np.float32) + back[..., 0]
-    y = np.arange(height, dtype=np.float32)[:, None] + back[..., 1]
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    returned = cv2.remap(forward, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    returned = cv2.remap(forward, *_places(back), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     gap = np.square(back + returned).sum(-1)
     lengths = np.square(back).sum(-1) + np.square(returned).sum(-1)
-    agrees: np.ndarray = inside & (gap <= _SHARE * lengths + _PIXELS)
+    agrees: np.ndarray = inside(back) & (gap <= _SHARE * lengths + _PIXELS)
     return agrees
+
+
+def _places(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(x, y), each (H, W) float32: where the pixels of a frame go by a motion (H, W, 2)."""
+    height, width = motion.shape[:2]
+    x = np.arange(width, dtype=np.float32) + motion[..., 0]
+    return x, np.arange(height, dtype=np.float32)[:, None] + motion[..., 1]

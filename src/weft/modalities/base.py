@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -45,7 +45,7 @@ class Geometry:
             which is like an image, like a label map, like points, or untouched, padded at the end to the most frames
             of a batch.
         fill: value outside the picture, or after the end of the sequence, the last box or the last frame.
-        unknown: a value that means "not known" and never enters a mean (depth 0), or None.
+        unknown: a value that means "not known" and never enters a mean (depth 0, or NaN), or None.
         aligned: an image moves together with all else that is image-like; False: by itself.
         visible: share of a box that must be left in the picture: of less, the rest of it is ignored.
         vectors: the first two channels are displacements (x, y) in pixels, and turn and grow with the picture.
@@ -69,6 +69,13 @@ class Geometry:
     def has_pixels(self) -> bool:
         """Whether its values have a height and a width: the first axes, of clips the second and third."""
         return self.kind in ("image", "label", "clip", "clip_label")
+
+    def known(self, values: np.ndarray) -> np.ndarray:
+        """(...) bool: which of some values (...) are known."""
+        if self.unknown is None:
+            return np.ones(values.shape, bool)
+        known: np.ndarray = ~np.isnan(values) if np.isnan(self.unknown) else values != self.unknown
+        return known
 
     def size_of(self, value: np.ndarray) -> tuple[int, int]:
         """(H, W) of one value that has pixels."""
@@ -147,9 +154,9 @@ class Field(ABC):
         """
         return value
 
-    def beside(self, name: str, batch: Batch) -> Tensor:
-        """The values (P, ...) of a target as a batch has them under its name, with what they need of the inputs beside
-        them; by default as they are.
+    def beside(self, name: str, batch: Batch, modalities: Mapping[str, Modality]) -> Tensor:
+        """The values (P, ...) of a target as a batch has them under its name, with what they need of the inputs, which
+        are those of some modalities, beside them; by default as they are.
         """
         return batch.targets[name]
 
@@ -251,6 +258,21 @@ class Modality(Field):
         Where an encoder gives other tokens than these, attention is shown by modality only.
         """
         return []
+
+    def motion_back(self, frames: Tensor, numbers: Sequence[int]) -> np.ndarray:
+        """How far right and down each pixel of a frame lay in the frame before, as a clip of this modality tells it.
+
+        Args:
+            frames: (T, C, H, W) of one sample of a batch, without padding.
+            numbers: of the frames in what they were taken from.
+
+        Returns:
+            (T, H, W, 2) float32 pixels, NaN where it is not known, as in the first frame.
+
+        Raises:
+            ValueError: it tells no motion; the message says why. By default, none does.
+        """
+        raise ValueError("no motion is told by it; a clip of pictures or of optical flow tells some")
 
     @property
     @abstractmethod

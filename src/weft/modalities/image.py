@@ -1,4 +1,4 @@
-"""Pictures, and any raster that is one with other statistics: thermal, infrared, flow, surface height, a label map."""
+"""Pictures, and any raster that is one with other statistics: thermal, infrared, surface height, a label map."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,8 @@ from torch import Tensor
 from weft.data.clipfile import part_of_clip
 from weft.data.timeline import Timeline
 from weft.errors import DataFault, did_you_mean
-from weft.metrics.motion import SMALLEST_SIDE, motion_back
 from weft.modalities import raster
-from weft.modalities.base import BadCell, Facts, Geometry, Resolve
+from weft.modalities.base import BadCell, Facts, Geometry, Modality, Resolve
 from weft.registry import Range
 from weft.tasks.colours import paint
 from weft.tasks.label_map import LabelMap
@@ -37,8 +37,8 @@ class ClipLabelMap(LabelMap):
             that are not in it are then refused.
         colours: colour of each class in files that store colours, such as {"road": "#804080"}; the class "ignore" may
             be among them.
-        motion: the modality whose frames tell how things move, which is found by optical flow: for the consistency of
-            the answers over time.
+        motion: the modality that tells how things move, for the consistency of the answers over time: given optical
+            flow, or frames, between which it is found.
 
     Attributes:
         motion: the name of that modality, or None.
@@ -103,12 +103,12 @@ class ClipLabelMap(LabelMap):
     def _map(self, source: Path | np.ndarray, name: str) -> np.ndarray:
         return super().read(name, lambda _: source)
 
-    def beside(self, name: str, batch: Batch) -> Tensor:
+    def beside(self, name: str, batch: Batch, modalities: Mapping[str, Modality]) -> Tensor:
         """(P, T, H, W) class numbers; with `motion` (P, T, 3, H, W) float32: the class number, then how far right and
-        down a pixel lay in the frame before, NaN where that is not known (see `motion_back`).
+        down a pixel lay in the frame before, NaN where that is not known (see `Modality.motion_back`).
 
         Raises:
-            DataFault: `motion` names no modality, or one whose frames are not there to be looked at.
+            DataFault: `motion` names no modality, or one that tells no motion or is not there to be looked at.
         """
         numbers = batch.targets[name]
         if self.motion is None or not len(numbers):
@@ -119,18 +119,20 @@ class ClipLabelMap(LabelMap):
         for place, row in enumerate(batch.labelled[name].nonzero().squeeze(1).tolist()):
             if row in rows:
                 height, width = batch.sizes[row]
-                if min(height, width) < SMALLEST_SIDE:
+                own = frames[rows[row], : len(batch.frames[row]), ..., :height, :width]
+                try:
+                    told = modalities[self.motion].motion_back(own, batch.frames[row])
+                except ValueError as error:
                     raise DataFault(
-                        f"motion of {name} is looked for in frames of {SMALLEST_SIDE} pixels a side or more, and those "
-                        f"of {batch.ids[row]} are {width}x{height}; set a larger data.size, or leave motion out",
+                        f"motion of {name} is to be told by {self.motion}, and of {batch.ids[row]} it is not: {error}; "
+                        "name another modality, or leave motion out",
                         code="no-motion",
-                    )
-                own = frames[rows[row], : int(batch.lengths[self.motion][rows[row]]), :, :height, :width]
-                motion[place, : len(own), :height, :width] = motion_back(own.movedim(1, -1).numpy())
+                    ) from error
+                motion[place, : len(own), :height, :width] = told
         return torch.cat([numbers[:, :, None].float(), torch.from_numpy(motion).movedim(-1, 2)], 2)
 
     def _frames_of_motion(self, name: str, batch: Batch) -> Tensor:
-        """(Q, T, C, H, W) uint8."""
+        """(Q, T, C, H, W) as they are in the batch."""
         assert self.motion is not None
         if self.motion not in batch.inputs:
             hint = did_you_mean(self.motion, list(batch.inputs))
@@ -141,13 +143,8 @@ class ClipLabelMap(LabelMap):
         frames = batch.inputs[self.motion]
         if len(frames) < int(batch.present[self.motion].sum()):
             raise DataFault(
-                f"motion of {name} is looked for in {self.motion}, whose frames are not read again once the features "
+                f"motion of {name} is to be told by {self.motion}, whose frames are not read again once the features "
                 "of its frozen encoder are kept; set train.features.where to none",
-                code="no-motion",
-            )
-        if len(frames) and (frames.dim() != 5 or frames.dtype != torch.uint8):
-            raise DataFault(
-                f"motion of {name} is looked for in clips of 8 bits, and {self.motion} is none; name another modality",
                 code="no-motion",
             )
         return frames

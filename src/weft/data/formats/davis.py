@@ -26,7 +26,7 @@ CLASSES = ("background", "object")
 FRAME_RATE = 24.0
 
 #: Columns, and the folders that they are in.
-_FOLDERS = {"clip": "JPEGImages", "masks": "Annotations", "motion": "Motion"}
+_FOLDERS = {"clip": "JPEGImages", "masks": "Annotations", "motion": "Motion", "flow": "Flow"}
 
 #: Stored values by class: 2016 has 0 and 255, 2017 numbers the objects from 1 on. None of them means "unlabelled".
 _REMAP = {str(value): min(value, 1) for value in range(256)}
@@ -47,7 +47,8 @@ class Davis:
 
     Columns: `clip`; `masks`, the classes background and object, where every object is one; `motion`, where there is a
     folder `Motion/RESOLUTION/SEQUENCE/`: one channel a frame, from it to the next, so that the last frame has none and
-    is shown the one before; `sequence`, the group.
+    is shown the one before; `flow`, where there is a folder `Flow/RESOLUTION/SEQUENCE/`: likewise, the optical flow as
+    the modality `flow` reads it; `sequence`, the group.
 
     Reference: Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv:1704.00675.
 
@@ -96,13 +97,14 @@ class Davis:
         rows = [row for split in SPLITS for name in splits.get(split, ()) for row in self._windows(root, name, split)]
         names = ["id", "split", *_FOLDERS, "sequence"]
         table = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in names})
-        empty = [name for name in ("masks", "motion") if table.column(name).null_count == table.num_rows]
+        empty = [name for name in ("masks", "motion", "flow") if table.column(name).null_count == table.num_rows]
         table = table.drop_columns(empty)
         facts: dict[str, Any] = {"classes": list(CLASSES), "remap": _REMAP, "ignore": _NO_IGNORE}
         known = {
             "clip": Column("video", {"rate": FRAME_RATE}),
             "masks": Column("masks", facts),
             "motion": Column("video", {"rate": FRAME_RATE}),
+            "flow": Column("flow", {"rate": FRAME_RATE}),
             "sequence": Column("class"),
         }
         columns = {name: column for name, column in known.items() if name not in empty}
@@ -151,12 +153,7 @@ class Davis:
             numbers = open_clip(root / paths["clip"]).timeline.numbers
         except BadCell as error:
             raise DataFault(str(error), code=error.code) from error
-        row = {
-            "split": split,
-            "masks": paths.get("masks"),
-            "motion": paths.get("motion"),
-            "sequence": sequence,
-        }
+        row = {name: paths.get(name) for name in _FOLDERS} | {"split": split, "sequence": sequence}
         if self.whole and split != "train":
             yield {**row, "id": sequence, "clip": paths["clip"]}
             return
