@@ -135,6 +135,8 @@ def test_maps_and_frames_are_averaged_per_sample() -> None:
 class Explains:
     """A fusion that gives the present modalities equal shares."""
 
+    timed = ("text",)
+
     def explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
         present = torch.stack([features[m].present for m in M], dim=1).float()
         return {"share": present / present.sum(1, keepdim=True), "attention/text": torch.ones(len(present), 3)}

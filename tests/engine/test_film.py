@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from PIL import Image
@@ -113,3 +115,16 @@ def test_a_token_a_frame_tells_shares_and_no_places() -> None:
     assert drawn is not None
     assert drawn["rows"][0]["shares"] == [0.5, 0.25, 0.25]
     assert "attention" not in [row["kind"] for row in drawn["rows"]]
+
+
+def test_what_came_through_each_part_is_told_by_the_frames() -> None:
+    shares = {"inter": torch.tensor([[0.5, 0.25, 0.25]]), "exchange": torch.full((1, 3), torch.nan)}
+    drawn = replace(film(3), parts=shares).drawn({}, Kept())
+    assert drawn is not None
+    assert drawn["parts"] == {"unit": "frame", "numbers": [5, 7, 9], "shares": {"inter": [0.5, 0.25, 0.25]}}
+    longer = replace(film(2), parts=shares).drawn({}, Kept())  # a text goes on after the clip
+    assert longer is not None
+    assert (longer["parts"]["unit"], longer["parts"]["numbers"]) == ("step", [1, 2, 3])
+    plain = film(3).drawn({}, Kept())
+    assert plain is not None
+    assert plain["parts"] is None

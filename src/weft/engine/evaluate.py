@@ -135,6 +135,7 @@ def _write(
         "groups": groups,
         "corrupted_samples": scored.num_corrupted,
         "fusion": shares.summary(),
+        "over_time": shares.over_time(),
         "tasks": {
             name: {
                 **_task_result(loaded, name, task, scored, groups),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -14,6 +14,7 @@ from weft.engine import inference as looking
 from weft.engine.distributed import Gathering
 from weft.engine.likeness import Likeness
 from weft.engine.precision import autocast
+from weft.engine.step_shares import TIME, StepShares
 from weft.metrics.bootstrap import align
 from weft.model import Model
 from weft.tasks.base import Task
@@ -43,18 +44,20 @@ class Shares:
         self._modalities = tuple(model.encoders)
         self._parts: list[Records] = []
         self._likeness = Likeness([m for m in self._modalities if m in self._keep])
+        self._steps = StepShares()
 
     def observe(self, batch: Batch, looks: Sequence[looking.Seen]) -> None:
         """Take in a batch: the mean over the ways it was looked at."""
-        if len(self._keep) < 2:
+        if not worth_explaining(self._model, self._keep):
             return
         features = [looking.kept(look.features, self._keep) for look in looks]
         with autocast(batch.present[self._modalities[0]].device, self._precision):
             explained = [self._model.fusion.explain(one) for one in features]
             compared = self._model.fusion.compared(features[0])
         self._likeness.observe(compared, {m: one.present for m, one in features[0].items()})
-        levels = [level for level in explained[0] if not level.startswith(ATTENTION)]
-        if not levels:
+        self._steps.observe(explained)
+        levels = [level for level in explained[0] if not level.startswith((ATTENTION, TIME))]
+        if not levels or len(self._keep) < 2:
             return
         rows = {
             level: torch.stack([per_sample(one[level], len(batch)) for one in explained]).mean(0) for level in levels
@@ -67,6 +70,7 @@ class Shares:
         parts = gathering.all(self._parts)
         self._parts = [part for turn in zip_longest(*parts) for part in turn if part is not None]
         self._likeness.gather(gathering)
+        self._steps.gather(gathering)
 
     def records(self) -> Records:
         """Rows by level and part, (n, M) in the order of the modalities, and `present`, (n, M) bool."""
@@ -77,9 +81,18 @@ class Shares:
         shares = share_summary(self.records(), self._modalities)
         return None if shares is None else {**shares, "likeness": self._likeness.summary()}
 
+    def over_time(self) -> dict[str, Any]:
+        """See `StepShares.summary`."""
+        return self._steps.summary()
+
     def by_answer(self, task: Task, records: Records) -> list[dict[str, Any]]:
         """See `shares_by_answer`."""
         return shares_by_answer(task, records, self.records(), self._modalities)
+
+
+def worth_explaining(model: Model, keep: Collection[str]) -> bool:
+    """Whether there is anything to tell of where a fusion looked: among several modalities, or in time."""
+    return len(keep) > 1 or any(modality in model.fusion.timed for modality in keep)
 
 
 def per_sample(explained: Tensor, num_rows: int) -> Tensor:

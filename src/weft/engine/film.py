@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Film:
         still: what is drawn on where no clip shows the sample's scene.
         looked: {modality: (attention on its tokens (1, N), its features)} of the sample alone.
         size: (H, W) of the batch's images with their padding.
+        parts: {part of the fusion: (1, S) what came through it from each step}.
     """
 
     sample: Sample
@@ -58,6 +59,7 @@ class Film:
     still: Image.Image
     looked: Mapping[str, tuple[Tensor, Features]]
     size: tuple[int, int]
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
 
     def drawn(
         self, answers: Mapping[str, np.ndarray], save: Callable[[Image.Image, str], str]
@@ -73,6 +75,7 @@ class Film:
             return None
         return {
             "frames": self._numbers(),
+            "parts": self._by_part(),
             "rows": [
                 {
                     "of": row.of,
@@ -97,6 +100,20 @@ class Film:
         """Of the frames that are shown, in what they were taken from."""
         frames = self.sample.frames
         return [0] if frames is None else [int(frames.numbers[place]) for place in self._places]
+
+    def _by_part(self) -> dict[str, Any] | None:
+        """The shares of the steps, part by part; the steps are the frames, where there are as many."""
+        shares = {name: one[0].double().cpu().numpy() for name, one in self.parts.items()}
+        known = {name: one for name, one in shares.items() if not np.isnan(one).all()}
+        if not known:
+            return None
+        num_steps, frames = len(next(iter(known.values()))), self.sample.frames
+        by_frame = frames is not None and len(frames) == num_steps
+        return {
+            "unit": "frame" if by_frame else "step",
+            "numbers": frames.numbers.tolist() if frames is not None and by_frame else list(range(1, num_steps + 1)),
+            "shares": {name: np.nan_to_num(one).tolist() for name, one in known.items()},
+        }
 
     def _inputs(self) -> list[Row]:
         rows = []

@@ -15,9 +15,11 @@ from torch import Tensor
 from weft.data.collate import Sample
 from weft.engine import inference as looking
 from weft.engine.attention import Looked, looked_at
+from weft.engine.evidence import worth_explaining
 from weft.engine.film import Film, attention_of
 from weft.engine.loading import LoadedRun
 from weft.engine.precision import autocast
+from weft.engine.step_shares import of_parts
 from weft.modalities.base import Field
 from weft.tasks.base import Task
 from weft.types import Batch, Features, Prediction
@@ -142,13 +144,21 @@ class _Drawing:
         stills = {m: value for m, value in inputs.items() if m not in texts and not modalities[m].geometry.has_frames}
         pictures = {m: modalities[m].draw(value) for m, value in stills.items()}
         seen = _Seen.of(self.loaded, self.sample)
-        explained, features = seen.explained(keep) if len(keep) > 1 else ({}, {})
+        explained, features = seen.explained(keep) if worth_explaining(self.loaded.model, keep) else ({}, {})
         background = self._background(pictures)
         answers = seen.answers(keep)
         values = {m: value for m, value in inputs.items() if m in keep and (m in stills or m in texts)}
         looked = looked_at(explained, features, modalities, values, pictures, seen.batch.size)
         tasks = self.loaded.model.tasks
-        film = Film(self.sample, modalities, tasks, background, attention_of(explained, features), seen.batch.size)
+        film = Film(
+            self.sample,
+            modalities,
+            tasks,
+            background,
+            attention_of(explained, features),
+            seen.batch.size,
+            of_parts(explained),
+        )
         rows = {name: self._row(name, one) for name, one in answers.items() if bool(one.answered[0])}
         return {
             "id": self.sample.id,

@@ -74,12 +74,22 @@ class DualModalAttention(nn.Module):
             carried |= {f"{name}/{key}": value for key, value in after.items()}
         return tokens, carried
 
-    def trace(self, relevance: Tensor, tokens: Tensor, places: Places) -> Tensor:
-        """(B, N) relevance of the tokens before, (B, N, D), from that of what became of them; see `traced`."""
-        for weights in reversed(list(self.looked(tokens, places).values())):
-            kept, handed = traced(relevance, weights)
-            relevance = kept + handed
-        return relevance
+    def trace(self, relevance: Tensor, tokens: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
+        """Relevance before the parts, from that of what became of the tokens; see `traced`.
+
+        Args:
+            relevance: (B, N) after the parts.
+            tokens: (B, N, D) before them.
+            places: of the tokens.
+
+        Returns:
+            (B, N) of the tokens, and {part: (B, N)} what of it went through each part, from which token.
+        """
+        through: dict[str, Tensor] = {}
+        for name, weights in reversed(self.looked(tokens, places).items()):
+            kept, through[name] = traced(relevance, weights)
+            relevance = kept + through[name]
+        return relevance, through
 
     def looked(self, tokens: Tensor, places: Places) -> dict[str, Tensor]:
         """{part: (B, N, N) float32} what each token looked at in each part, in their order."""
@@ -97,6 +107,16 @@ class DualModalAttention(nn.Module):
 def below(memory: Memory, name: str) -> Memory:
     """What a memory holds under `name/`."""
     return {key.removeprefix(f"{name}/"): value for key, value in memory.items() if key.startswith(f"{name}/")}
+
+
+def by_step(through: Tensor, places: Places) -> Tensor:
+    """(B, S) the share of each step in what went through a part, which is (B, N) by the token that it came from; NaN
+    where nothing real is of a step, or nothing went through.
+    """
+    real = torch.where(places.mask, through, 0)
+    total = real.sum(1, keepdim=True)
+    there = (places.of_step & places.mask[:, None]).any(2) & (total > 0)
+    return torch.where(there, real @ places.of_step.T.float() / total, torch.nan)
 
 
 def by_modality(weights: Tensor, places: Places) -> Tensor:

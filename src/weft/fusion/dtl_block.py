@@ -94,24 +94,39 @@ class DualModalBlock(nn.Module):
         changed: Tensor = self.exchange(tokens, places)
         return changed
 
-    def trace(self, relevance: Tensor, tokens: Tensor, places: Places) -> Tensor:
-        """(B, N) relevance of the tokens before the block, (B, N, D), from that of what became of them.
+    def trace(self, relevance: Tensor, tokens: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
+        """Relevance before the block, from that of what became of the tokens.
 
         Attention hands on by its weights, the exchange by what it replaced; the recurrent network is taken to leave
         everything at its token.
+
+        Args:
+            relevance: (B, N) after the block.
+            tokens: (B, N, D) before it.
+            places: of the tokens.
+
+        Returns:
+            (B, N) of the tokens, and {part: (B, N)} what of it went through each part, from which token; in the order
+            of the parts.
         """
-        relevance = self.attention.trace(relevance, self._read(tokens, places), places)
+        relevance, through = self.attention.trace(relevance, self._read(tokens, places), places)
+        through = dict(reversed(through.items()))
         if self.exchange is None:
-            return relevance
-        return torch.bmm(relevance[:, None], self.exchange.weights(tokens, places))[:, 0]
+            return relevance, through
+        replaced = self._replaced(tokens, places)
+        before = torch.bmm(relevance[:, None], self.exchange.weights(tokens, places))[:, 0]
+        return before, {"exchange": torch.bmm(relevance[:, None], replaced)[:, 0], **through}
 
     def looked(self, tokens: Tensor, places: Places) -> dict[str, Tensor]:
         """{part: (B, N, N) float32} what each token took from which in each part that is there, in their order."""
-        found = {}
-        if self.exchange is not None:
-            others = places.modality[:, None] != places.modality
-            found["exchange"] = torch.where(others, self.exchange.weights(tokens, places), 0)
+        found = {} if self.exchange is None else {"exchange": self._replaced(tokens, places)}
         return found | self.attention.looked(self._read(tokens, places), places)
+
+    def _replaced(self, tokens: Tensor, places: Places) -> Tensor:
+        """(B, N, N) what each token took over from which of other modalities in the exchange."""
+        assert self.exchange is not None
+        others = places.modality[:, None] != places.modality
+        return torch.where(others, self.exchange.weights(tokens, places), 0)
 
     def _read(self, tokens: Tensor, places: Places) -> Tensor:
         """The tokens as dual-modal attention gets them."""

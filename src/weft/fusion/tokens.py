@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from weft.fusion.attention import learned_tokens
 from weft.fusion.base import Fusion
 from weft.fusion.bridge import Bridge
-from weft.fusion.dam import by_modality
+from weft.fusion.dam import by_modality, by_step
 from weft.fusion.dtl_block import DualModalBlock
 from weft.fusion.levels import clips_among, common_strides, frames_in, in_every_frame, view_layout, weighted_sum
 from weft.fusion.places import Places
@@ -215,19 +215,21 @@ class TokenFusion(Fusion):
     def _explain(self, features: dict[str, Features]) -> dict[str, Tensor]:
         tokens, masks, places = self.embedded(features)
         looked: dict[str, Tensor] = {}
+        through: dict[str, Tensor] = {}
         if self.block is None:
             relevance = self.trace(tokens, masks, places)
         else:
             joined = self.joined(tokens)
             looked = self.block.looked(joined, places)
             after = self.trace(self.split(self.block(joined, places), tokens), masks, places)
-            before = torch.where(places.mask, self.block.trace(self.joined(after), joined, places), 0)
-            relevance = self.split(before, tokens)
+            before, through = self.block.trace(self.joined(after), joined, places)
+            relevance = self.split(torch.where(places.mask, before, 0), tokens)
         sums = torch.stack([relevance[m].sum(1) for m in self.modalities], dim=1)
         total = sums.sum(1, keepdim=True).clamp(min=torch.finfo(sums.dtype).tiny)  # clamp: nothing is present
         return {
             **{f"attention/{m}": relevance[m] / total for m in self.modalities},
             **{f"part/{name}": by_modality(weights, places) for name, weights in looked.items()},
+            **{f"time/{name}": by_step(one, places) for name, one in through.items() if places.num_steps},
             "share": sums / total,
         }
 

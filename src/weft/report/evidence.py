@@ -12,6 +12,7 @@ from weft.report.findings import Agreement, Bin, Likeness, PartShares, Share
 from weft.report.marks import Bar, bar
 from weft.report.numbers import Style
 from weft.report.run import Evaluation, TaskResult
+from weft.report.steps import StepCharts, step_charts
 from weft.report.svg import Series, line_chart
 
 SHARE = Style("%", True, "share")
@@ -64,6 +65,7 @@ class Decided:
         decision: by task.
         looked: what each part of the fusion looked at.
         likeness: how alike the modalities' features are, stage by stage.
+        steps: where in time each part of the fusion looked.
     """
 
     fusion: ShareTable | None
@@ -71,6 +73,7 @@ class Decided:
     decision: ShareTable | None
     looked: ShareTable | None = None
     likeness: LikenessTable | None = None
+    steps: StepCharts | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def decided(evaluation: Evaluation) -> Decided:
             tuple(_level_row(part.replace("_", " "), shares, SHARE, 1.0) for part, shares in fusion.parts.items()),
         ),
         likeness=None if fusion is None or not fusion.likeness else _likeness_table(fusion.likeness),
+        steps=step_charts(evaluation.over_time, "Mean over the samples"),
     )
 
 

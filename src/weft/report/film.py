@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weft.report.embed import Album, Embedded
+from weft.report.steps import StepShares, of_sample
 
 #: Kinds of rows that are of a modality; the others are of a task.
 OF_INPUTS = ("input", "attention")
@@ -31,10 +32,13 @@ class FilmRow:
 
 @dataclass(frozen=True)
 class Film:
-    """The frames of a sample that are shown, by their numbers, and what is shown of them."""
+    """The frames of a sample that are shown, by their numbers, and what is shown of them; and where the fusion's parts
+    looked in time.
+    """
 
     frames: tuple[int, ...] = ()
     rows: tuple[FilmRow, ...] = ()
+    parts: StepShares = StepShares()
 
     @property
     def paths(self) -> Iterator[str]:
@@ -81,7 +85,7 @@ def film(data: Mapping[str, Any] | None) -> Film:
         )
         for row in data["rows"]
     )
-    return Film(tuple(int(number) for number in data["frames"]), rows)
+    return Film(tuple(int(number) for number in data["frames"]), rows, of_sample(data.get("parts")))
 
 
 def reels(shown: Film, album: Album, tasks: Sequence[str]) -> tuple[Reel, ...]:

@@ -12,6 +12,7 @@ from weft.report.embed import BUDGET, LONGEST_SIDE, Album, Embedded
 from weft.report.film import Reel, reels
 from weft.report.findings import Answer, Example, Looked, Picture
 from weft.report.run import Evaluation
+from weft.report.steps import StepCharts, step_charts
 
 #: About so many bytes a picture of the longest side takes; many pictures are shrunk so that all fit.
 TYPICAL_BYTES = 45_000
@@ -78,11 +79,12 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """All that is shown of one sample: at once, and frame by frame."""
+    """All that is shown of one sample: at once, frame by frame, and where in time each part of the fusion looked."""
 
     id: str
     tiles: tuple[Tile, ...]
     reels: tuple[Reel, ...] = ()
+    steps: StepCharts | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def _paths(picture: Picture) -> Iterator[str]:
 def _strip(picture: Picture, album: Album, tasks: list[str]) -> Strip:
     """A sample with some of its tasks."""
     tiles = tuple(_tiles(picture, album, [task for task in tasks if task in picture.tasks]))
-    return Strip(picture.id, tiles, reels(picture.film, album, tasks))
+    charts = step_charts(picture.film.parts, f"Sample {picture.id}")
+    return Strip(picture.id, tiles, reels(picture.film, album, tasks), charts)
 
 
 def _worst(evaluation: Evaluation, task: str, album: Album) -> Iterator[Strip]:

@@ -16,6 +16,7 @@ from weft.errors import WeftError
 from weft.report import findings
 from weft.report.numbers import Interval
 from weft.report.run import Evaluation, Run, Subset, TaskResult
+from weft.report.steps import of_split
 
 
 def read_run(folder: Path) -> Run:
@@ -75,6 +76,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             num_corrupted=int(data.get("corrupted_samples", data["samples"])),
             groups={str(sample): str(group) for sample, group in (data.get("groups") or {}).items()},
             fusion=findings.fusion_shares(data.get("fusion")),
+            over_time=of_split(data.get("over_time")),
             notes=tuple(str(note) for note in data.get("notes") or ()),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

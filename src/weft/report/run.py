@@ -13,6 +13,7 @@ import numpy as np
 from weft.metrics.curves import Curves
 from weft.report.findings import Agreement, Bin, FusionShares, PartShares, Picture
 from weft.report.numbers import Interval, Style, listed, style_of
+from weft.report.steps import StepShares
 from weft.types import Records
 
 
@@ -99,6 +100,7 @@ class Evaluation:
         num_corrupted: samples that the corruptions were measured on.
         groups: {sample id: group}, empty where samples stand alone.
         fusion: what the fusion gave to each modality, None where it had nothing to say.
+        over_time: where in time each of its parts looked, on average.
         notes: what the data layer found worth telling when the split was scored.
     """
 
@@ -118,6 +120,7 @@ class Evaluation:
     num_corrupted: int
     groups: Mapping[str, str]
     fusion: FusionShares | None
+    over_time: StepShares
     notes: tuple[str, ...]
 
     @property
