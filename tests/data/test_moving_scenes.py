@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.ensemble import RandomForestClassifier
 
 from weft import load_experiment
@@ -36,6 +37,7 @@ from weft.data.scenes.moving_render import (
     SIGNS,
     MovingRendering,
 )
+from weft.metrics.motion import carried, turned_back
 from weft.modalities.base import BadCell
 from weft.registry import get
 
@@ -57,9 +59,10 @@ def test_arrays_and_cells_are_as_stated() -> None:
     assert {name: array.shape for name, array in arrays.items()} == {
         "image": (48, 80, 3),
         "clip": (12, 48, 80, 3),
+        "flow": (12, 48, 80, 2),
         "moves": (12, 48, 80),
     }
-    assert all(array.dtype == np.uint8 for array in arrays.values())
+    assert {name: array.dtype.name for name, array in arrays.items() if array.dtype != np.uint8} == {"flow": "float32"}
     assert np.array_equal(manifest.resolve(row["clip"]), arrays["clip"])
     assert {len(row[fact]) for fact in FRAME_FACTS} == {12}
     assert row["echo"][:2] == [None, None]
@@ -165,6 +168,43 @@ def test_masks_lie_on_what_moves() -> None:
     assert not (mask & (rendering.stands() > 0)).any()
 
 
+def test_the_flow_is_how_far_the_mover_goes_and_leads_from_each_mask_to_the_next() -> None:
+    for index in range(8):
+        rendering = MovingRendering(MovingRules(width=96), "test", index)
+        flow, masks = rendering.flow(), rendering.moves()
+        assert np.array_equal(flow[..., 0] != 0, masks > 0)
+        assert not flow[..., 1].any()
+        places = [rendering.moving.x(rendering.moving.mover, frame) for frame in range(12)]
+        steps = (np.diff(places) + 0.5) % 1 - 0.5  # the short way round
+        np.testing.assert_allclose([frame.sum() / (frame != 0).sum() for frame in flow[:-1, ..., 0]], steps * 96, 1e-4)
+        for frame in range(11):
+            back = torch.from_numpy(turned_back(flow[frame]))
+            known = ~back.isnan().any(-1).numpy()
+            assert known.mean() > 0.9
+            before = torch.from_numpy(masks[frame])[None, None].float()
+            carried_on = carried(before, back[None], nearest=True)[0, 0].numpy() > 0
+            # what comes in at the side it left by is not told by where the floor there came from
+            inner = slice(12, -12)
+            assert (carried_on != (masks[frame + 1] > 0))[:, inner][known[:, inner]].mean() < 0.01
+
+
+def test_places_are_in_the_middle_of_what_they_name() -> None:
+    for index in range(10):
+        rendering = MovingRendering(CLEAR, "test", index)
+        masks, other = rendering.moves(), rendering.stands()
+        track = rendering.track()
+        mover = 0 if rendering.moving.mover == "ball" else 1
+        assert np.array_equal(track[:, 2], track[:, mover])
+        for mask, places in ((masks, track[:, 2]), (other, track[:, 1 - mover])):
+            for frame, (x, y) in zip(mask, places, strict=True):
+                turned_to_middle = np.roll(frame, 32 - int(x), axis=1)  # past a side it goes on at the other
+                rows, columns = np.nonzero(turned_to_middle)
+                assert columns.mean() + 0.5 - 32 == pytest.approx(x - int(x), abs=0.6)
+                assert rows.mean() + 0.5 == pytest.approx(y, abs=0.6)
+    row = MovingScenes(num_train=1, num_val=0, num_test=0).manifest().row(0)
+    assert np.allclose(row["track"], MovingRendering(RULES, "train", 0).track())
+
+
 def test_frames_and_what_is_said_of_them_stay_together_however_frames_are_taken() -> None:
     encoder = {"type": "frame_maps", "backbone": {"type": "timm", "name": "test_resnet"}}
     experiment = load_experiment(
@@ -198,6 +238,30 @@ def test_frames_and_what_is_said_of_them_stay_together_however_frames_are_taken(
         mask = batch.targets["moves"][row].numpy() == 1
         assert mask.any((1, 2)).all()
         assert clip[mask].std(0).max() < 2 * 255 * RULES.noise  # one paint and the camera's noise
+
+
+def test_a_clip_is_made_once_to_count_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(rendering: MovingRendering) -> np.ndarray:
+        made.append(rendering.index)
+        return np.zeros((RULES.num_frames, 64, 64, 3), np.uint8)
+
+    monkeypatch.setattr(MovingRendering, "clip", counted)
+    experiment = load_experiment(
+        {
+            "name": "counted",
+            "data": {"format": "moving_scenes", "num_train": 10, "num_val": 1, "num_test": 1, "workers": 0, "seed": 77},
+            "modalities": {"image": {"encoder": {"type": "timm", "name": "test_resnet"}}},
+            "tasks": {"lamp": {"type": "frame_classification"}},
+            "train": {"batch_size": 5},
+        }
+    )
+    data = build_data(experiment, facts=None)
+    assert sum(len(batch.ids) for batch in data.batches("train", training=True, multiple=1)) == 10
+    before = len(made)
+    list(data.batches("train", training=True, multiple=1))
+    assert len(made) == before
 
 
 # --- what each fact does not show in
@@ -271,7 +335,7 @@ def test_the_ceilings_say_what_must_be_read() -> None:
     assert told == {
         "image": set(STILL_FACTS),
         "frame": set(SHOWN_FACTS),
-        "recent": {"mover", "heading", "order", "echo", "moves", *SHOWN_FACTS},
+        "recent": {"mover", "heading", "order", "echo", "moves", "track", *SHOWN_FACTS},
         "frames": {"mover", "pair"},
     }
 
@@ -286,6 +350,9 @@ def test_where_nothing_is_told_the_best_is_chance() -> None:
     # the floor is sure; of ball and box half moves: IoU of a third, or of a half where one is always named
     assert 0.5 < best["moves/mIoU"][frozenset({"frame"})] < 0.75
     assert best["moves/mIoU"][NONE] < 0.5
+    # a frame shows ball and box, half of the time what moves; blindly 10 of 64 columns are near, of half of the movers
+    assert best["track/PCK"][frozenset({"frame"})] == pytest.approx((1 + 1 + 0.5) / 3, abs=0.02)
+    assert best["track/PCK"][NONE] == pytest.approx((2 * 10 / 64 + 5 / 64) / 3, abs=0.03)
 
 
 def test_parts_of_what_is_asked_are_told_by_parts_of_the_clip() -> None:

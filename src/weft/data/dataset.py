@@ -92,6 +92,7 @@ class SampleReader:
     copies: int = 0
     features: FeatureReader = field(default_factory=FeatureReader)
     paste: Paster | None = None
+    _made: dict[int, tuple[str, Timeline] | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getitem__(self, key: Key) -> Sample | Dropped:
         """The sample, read from its files, or why there is none."""
@@ -152,8 +153,7 @@ class SampleReader:
 
     def _taken(self, row: _Row) -> Timeline | None:
         """The frames that are taken of a row's clips, the same whichever modalities are hidden."""
-        sources = {**self.inputs, **{f"target {name}": source for name, source in self.targets.items()}}
-        whole = row_timeline(sources, row.content, self.manifest, row.place)
+        whole = self._timeline(row)
         version = row.key.version(self.copies)
         if whole is None:
             return None
@@ -165,6 +165,16 @@ class SampleReader:
             return frames.choose(timeline, self.frames, random)
         except BadCell as error:
             raise BadColumn(column, error.code, str(error)) from error
+
+    def _timeline(self, row: _Row) -> tuple[str, Timeline] | None:
+        """See `row_timeline`. Remembered where the format makes the clips: to count the frames it makes them all."""
+        if row.key.row in self._made:
+            return self._made[row.key.row]
+        sources = {**self.inputs, **{f"target {name}": source for name, source in self.targets.items()}}
+        whole = row_timeline(sources, row.content, self.manifest, row.place)
+        if (self.manifest.sets[row.place] if self.manifest.sets else self.manifest).arrays is not None:
+            self._made[row.key.row] = whole
+        return whole
 
     def _read_row(self, row: _Row, given: Given) -> Sample | Dropped:
         content = row.content
