@@ -34,6 +34,7 @@ Count = Annotated[int, Range(1)]
 RENDERED = {
     "image": Column("image"),
     "clip": Column("video"),
+    "flow": Column("flow"),
     "moves": Column("masks", {"classes": list(MOVING_CLASSES), "ignore": 255}),
 }
 

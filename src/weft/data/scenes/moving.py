@@ -129,6 +129,11 @@ class Moving:
         """What moves: ball or box."""
         return CLIP_FACTS["mover"][self.facts["mover"]]
 
+    @property
+    def way(self) -> float:
+        """How far to the right the mover goes in a frame, in widths."""
+        return self.speed if CLIP_FACTS["heading"][self.facts["heading"]] == "rightward" else -self.speed
+
     def lamp(self, frame: int) -> int:
         """The lamp's colour in a frame."""
         step = 1 if self.facts["order"] == 0 else -1
@@ -144,8 +149,7 @@ class Moving:
         """Where ball or box is, in widths: what leaves the picture at one side comes in at the other."""
         if thing != self.mover:
             return self.starts[thing]
-        way = self.speed if CLIP_FACTS["heading"][self.facts["heading"]] == "rightward" else -self.speed
-        return (self.starts[thing] + way * frame) % 1.0
+        return (self.starts[thing] + self.way * frame) % 1.0
 
 
 def draw_moving(rules: MovingRules, split: str, index: int) -> Moving:

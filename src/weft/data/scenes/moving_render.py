@@ -60,6 +60,13 @@ class MovingRendering:
         masks = [self._covered(self.moving.mover, self.moving.x(self.moving.mover, t), lane) for t in frames]
         return np.stack(masks).astype(np.uint8)
 
+    def flow(self) -> np.ndarray:
+        """(T, H, W, 2) float32: how far each pixel goes to the right and down until the next frame, in pixels; from the
+        last frame, until the one that would follow.
+        """
+        right = self.moves() * np.float32(self.moving.way * self.rules.width)
+        return np.stack([right, np.zeros_like(right)], -1)
+
     def stands(self) -> np.ndarray:
         """(T, H, W) uint8: 1 where the other thing is."""
         other = next(thing for thing in LANES if thing != self.moving.mover)
