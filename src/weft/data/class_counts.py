@@ -164,6 +164,8 @@ def _joined(
     found: list[np.ndarray | BadCell],
 ) -> ClassCounts:
     """The entries of all samples, from the counts of cells and which of them each of `rows` has."""
+    if not any(isinstance(one, BadCell) or len(one) for one in found):
+        classes = ()  # the field reads a map of classes, and asks for something else, such as the edges between them
     held = [np.zeros(0, np.int64) if isinstance(one, BadCell) else np.flatnonzero(one) for one in found]
     amounts = [one[numbers] for one, numbers in zip(found, held, strict=True) if not isinstance(one, BadCell)]
     sizes = np.array([len(numbers) for numbers in held], np.int64)

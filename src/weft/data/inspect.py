@@ -16,6 +16,7 @@ from weft.boxes import CLASS
 from weft.data import frames
 from weft.data.checks import check_columns, check_labels, field_notes, given_away, joined, missing_notes, usable_rows
 from weft.data.fit import Fitter, target_options
+from weft.data.found_classes import found_classes
 from weft.data.inspect_page import write_faults, write_page, write_pictures
 from weft.data.inspection import Fault, Figures, Inspection, class_names, totals
 from weft.data.leaks import find_leaks
@@ -136,7 +137,9 @@ def _whole(experiment: Experiment, manifest: Manifest, found: Inspection) -> Non
 
 
 def _sampled(experiment: Experiment, manifest: Manifest, sources: Mapping[str, Source], found: Inspection) -> None:
-    """What sampling and copy-paste make of the training split; what training would refuse of them is a fault."""
+    """What sampling and copy-paste make of the training split; what training would refuse of them, or because there is
+    nothing to learn, is a fault.
+    """
     shown = {name: f"target {name}" if name in experiment.modalities else name for name in experiment.tasks}
     inputs = {name: sources[name] for name in experiment.modalities if name in sources}
     targets = {name: sources[known] for name, known in shown.items() if known in sources}
@@ -146,6 +149,7 @@ def _sampled(experiment: Experiment, manifest: Manifest, sources: Mapping[str, S
         return  # told already
     try:
         remedies = open_remedies(config, manifest, rows["train"], inputs, targets, seed=experiment.train.seed, facts={})
+        found_classes(targets, manifest.take(rows["train"]), remedies.counts, on_bad=config.on_bad)
     except (ConfigError, DataFault) as error:
         found.faults.append(Fault(error.code, "train", "", "", str(error)))
         return

@@ -28,6 +28,7 @@ from weft.data.collate import Sample, collate
 from weft.data.dataset import Key, SampleReader
 from weft.data.features import FeatureReader
 from weft.data.fit import Fitter, target_options
+from weft.data.found_classes import found_classes
 from weft.data.leaks import check_leaks
 from weft.data.loader import BatchReader, Loader, Request, auto_workers
 from weft.data.manifest import SET, Manifest
@@ -397,6 +398,9 @@ def build_data(
     if own:
         known = (facts or {}).get("class_counts", {})
         remedies = open_remedies(config, manifest, rows["train"], reader.inputs, reader.targets, seed=seed, facts=known)
+        if facts is None:
+            train = manifest.take(rows["train"])
+            notes += found_classes(reader.targets, train, remedies.counts, on_bad=config.on_bad)
         reader = replace(reader, paste=remedies.paste)
         rates = at_shares(manifest, rows["train"], remedies.rates)
     data = Data(

@@ -142,7 +142,35 @@ def _header(path: Path, delimiter: str, encoding: str) -> list[str]:
 
 
 def _read_json(path: Path) -> pa.Table:
-    return pyarrow.json.read_json(path, read_options=pyarrow.json.ReadOptions(block_size=BLOCK))
+    try:
+        return pyarrow.json.read_json(path, read_options=pyarrow.json.ReadOptions(block_size=BLOCK))
+    except pa.ArrowInvalid:
+        table = _read_mixed(path)
+        if table is None:
+            raise
+        return table
+
+
+def _read_mixed(path: Path) -> pa.Table | None:
+    """JSON lines with lists of several types, such as `[10, 20, 30, 40, "dog"]`, which Arrow has none of: those columns
+    are JSON texts then, as in CSV. None where something else is wrong with the file.
+    """
+    try:
+        rows = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+    except ValueError:
+        return None
+    if not all(isinstance(row, dict) for row in rows):
+        return None
+    columns = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        cells = [row.get(name) for row in rows]
+        try:
+            columns[name] = pa.array(cells)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            if not all(isinstance(cell, list | dict | None) for cell in cells):
+                return None
+            columns[name] = pa.array([None if cell is None else json.dumps(cell) for cell in cells], pa.string())
+    return pa.table(columns)
 
 
 def _with_nulls(table: pa.Table, null_values: Sequence[str]) -> pa.Table:
