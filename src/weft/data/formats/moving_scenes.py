@@ -22,7 +22,7 @@ from weft.data.scenes.moving import (
     frame_label,
 )
 from weft.data.scenes.moving_ceilings import moving_ceilings
-from weft.data.scenes.moving_render import MovingRendering
+from weft.data.scenes.moving_render import TRACKED, MovingRendering
 from weft.modalities.base import BadCell
 from weft.registry import Range, register
 
@@ -38,8 +38,12 @@ RENDERED = {
     "moves": Column("masks", {"classes": list(MOVING_CLASSES), "ignore": 255}),
 }
 
-#: Columns whose cells are the values themselves: a class, or one for every frame.
+#: Columns whose cells are the values themselves: a class, or for every frame one or the places of some points.
 WRITTEN = {
+    "track": (
+        Column("frame_points", {"points": list(TRACKED)}),
+        pa.list_(pa.list_(pa.list_(pa.float64()))),
+    ),
     **{
         fact: (Column("class", {"classes": list(classes)}), pa.string())
         for fact, classes in {**CLIP_FACTS, **STILL_FACTS}.items()
@@ -127,6 +131,7 @@ class MovingScenes:
         for fact, classes in FRAME_FACTS.items():
             numbers = [frame_label(self.rules, moving, fact, frame) for frame in range(self.rules.num_frames)]
             row[fact] = [None if number is None else classes[number] for number in numbers]
+        row["track"] = MovingRendering(self.rules, split, index, moving).track().tolist()
         return row
 
 

@@ -51,7 +51,11 @@ REVEALED_BY: dict[str, frozenset[str]] = {
     "echo": frozenset({"recent", "clip"}),
     "recall": frozenset({"clip"}),
     "moves": frozenset({"recent", "frames", "clip"}),
+    "track": frozenset({"recent", "frames", "clip"}),
 }
+
+#: So many pixels from its place a point is found, as the task has it by default.
+_WITHIN = 5.0
 
 
 def moving_ceilings(rules: MovingRules, *, split: str, num_samples: int) -> dict[str, dict[Seen, float]]:
@@ -64,10 +68,11 @@ def moving_ceilings(rules: MovingRules, *, split: str, num_samples: int) -> dict
 
     Returns:
         {"column/figure": {what is seen: value}}: nothing, the `image`, a reading of the clip, or both. Of facts of
-        frames and of masks `frames` is left out: what is asked of a frame has no meaning without its place.
+        frames, masks and tracks `frames` is left out: what is asked of a frame has no meaning without its place.
     """
     samples = [draw_moving(rules, split, index) for index in range(num_samples)]
     pixels = _pixels(rules, split, samples)
+    tracks = np.stack([MovingRendering(rules, split, index, sample).track() for index, sample in enumerate(samples)])
     figures: dict[str, dict[Seen, float]] = {}
     for seen in _all_seen():
         for fact in CLIP_FACTS:
@@ -83,6 +88,7 @@ def moving_ceilings(rules: MovingRules, *, split: str, num_samples: int) -> dict
                 _counts(_asked(rules, samples, fact, seen))
             )
         figures.setdefault("moves/mIoU", {})[seen] = best_miou(_seen_pixels(pixels, seen))
+        figures.setdefault("track/PCK", {})[seen] = _found(tracks, samples, seen)
     return figures
 
 
@@ -166,6 +172,34 @@ def _seen_pixels(pixels: dict[str, np.ndarray], seen: Seen) -> np.ndarray:
     if seen & REVEALED_BY["moves"]:
         return np.diag(counts.sum(0))
     return counts if "frame" in seen else counts.sum(0, keepdims=True)
+
+
+def _found(tracks: np.ndarray, samples: Iterable[Moving], seen: Seen) -> float:
+    """Share of the points that are found: a frame shows both things, and not which of them moves.
+
+    Whoever sees none names for each point the place that most of them are near; the lanes are too far apart for a
+    place between them.
+
+    Args:
+        tracks: (n, T, 3, 2) of `MovingRendering.track`.
+        samples: the n samples.
+        seen: what is seen.
+    """
+    if seen & REVEALED_BY["track"]:
+        return 1.0
+    is_ball = np.array([sample.mover == "ball" for sample in samples])
+    if "frame" in seen:
+        return float((2 + max(is_ball.mean(), 1 - is_ball.mean())) / 3)
+    things = [tracks[:, :, 0, 0], tracks[:, :, 1, 0]]
+    of_mover = max(_most_near(x[moves]) for x, moves in zip(things, (is_ball, ~is_ball), strict=True))
+    return float((sum(map(_most_near, things)) + of_mover) / (3 * tracks[:, :, 0, 0].size))
+
+
+def _most_near(x: np.ndarray) -> int:
+    """How many of some places along a line are near the best of all answers."""
+    places = np.sort(x.ravel())
+    near = np.searchsorted(places, places + 2 * _WITHIN, side="right") - np.arange(len(places))
+    return int(near.max(initial=0))
 
 
 def _counts(pairs: Iterable[tuple[Hashable, int]]) -> np.ndarray:

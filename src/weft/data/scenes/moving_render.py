@@ -25,6 +25,9 @@ PLACES = {"lamp": (0.17, 0.15), "light": (0.5, 0.15), "sign": (0.83, 0.15)}
 LANES = {"ball": 0.47, "box": 0.80}
 SMALL, LARGE = 0.09, 0.13
 
+#: The points whose places are told in every frame: the two things, and the one of them that moves.
+TRACKED = ("ball", "box", "mover")
+
 
 class MovingRendering:
     """One clip and its still as the camera sees them.
@@ -66,6 +69,13 @@ class MovingRendering:
         """
         right = self.moves() * np.float32(self.moving.way * self.rules.width)
         return np.stack([right, np.zeros_like(right)], -1)
+
+    def track(self) -> np.ndarray:
+        """(T, 3, 2) x and y of the middle of each of `TRACKED`, in pixels."""
+        things = ("ball", "box", self.moving.mover)
+        frames = range(self.rules.num_frames)
+        middles = [[(self.moving.x(thing, frame), LANES[thing]) for thing in things] for frame in frames]
+        return np.array(middles) * (self.rules.width, self.rules.height)
 
     def stands(self) -> np.ndarray:
         """(T, H, W) uint8: 1 where the other thing is."""
