@@ -182,6 +182,9 @@ def test_marks_are_drawn_on_enlarged_frames_where_they_belong() -> None:
     picture = given.draw_truth(truths[0], frame)
     assert picture.size == (192, 128)
     assert picture.getpixel((40, 80)) == given.colours()["ball"]
+    both = given.draw(np.array([[10, 20, 1.0], [10, 20, 1.0]]), frame)  # in one place: the second within the first
+    assert both.getpixel((40, 80)) == given.colours()["box"]
+    assert both.getpixel((40, 80 + 10)) == given.colours()["ball"]
     unknown = given.draw_truth(truths[1], frame)
     assert np.asarray(unknown)[:30, :30].any()  # the question mark
     assert not np.asarray(unknown)[60:].any()

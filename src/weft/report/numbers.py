@@ -95,6 +95,7 @@ _FRACTIONS = {
         "Overlap of a frame's answer with that to the frame before, carried along by motion.",
     ),
     "visibility_accuracy": ("visibility accuracy", "Share of points rightly said to be visible or hidden."),
+    "PCK": ("PCK", "Share of the visible points that are found: no farther from their place than `within` pixels."),
     "box_IoU": ("box IoU", "Mean over the visible boxes of intersection ÷ union."),
     "delta_1.25": ("δ < 1.25", "Share of pixels whose ratio to the truth is within 1.25 either way."),
     "delta_1.25^2": ("δ < 1.25²", "Share of pixels whose ratio to the truth is within 1.25² either way."),

@@ -22,6 +22,9 @@ from weft.types import Features, FeatureSpec, Records
 #: Frames that are shown are made at least so large, in whole multiples: a mark on a smaller one would hide too much.
 _SHOWN_SIDE = 160
 
+#: Lines are of so much of the longer side: a dozen frames stand side by side, and each is small.
+_STROKES = 40
+
 
 @register("task", "frame_location")
 class FrameLocation(Location):
@@ -108,7 +111,7 @@ class FrameLocation(Location):
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
         """The places in one frame, in their colours, over it; unseen ones are left out."""
         picture, scale = _enlarged(background)
-        return self.marked(prediction * scale, picture, named=False)
+        return self.marked(prediction * scale, picture, named=False, stroke=max(picture.size) // _STROKES)
 
     def draw_truth(self, target: np.ndarray, background: Image.Image) -> Image.Image:
         """The same of a target; "?" in a frame that is not known."""
@@ -121,8 +124,8 @@ class FrameLocation(Location):
     def draw_error(self, prediction: np.ndarray, target: np.ndarray, background: Image.Image) -> Image.Image:
         """A red line from where each visible point is to where it was said to be, in one frame."""
         picture, scale = _enlarged(background)
-        known = target[..., 2:] >= 0
-        return super().draw_error(prediction * scale, np.where(known, target * scale, target), picture)
+        truth = self.field.to_tensor(target).numpy()
+        return self.parted(prediction * scale, truth * scale, picture, stroke=max(picture.size) // _STROKES)
 
 
 class FrameHeatMapHead(HeatMapHead):

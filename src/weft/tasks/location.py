@@ -30,6 +30,9 @@ _LOSS = Part("loss", "l1")
 #: What a head says of a point: x and y in pixels, the logit of visible, and the width and height they are measured in.
 _X, _Y, _VISIBLE, _WIDTH, _HEIGHT = range(5)
 
+#: Width of what is drawn, in pixels of the picture; discs are of its half as much again.
+_STROKE = 2
+
 #: Stride of the finest level that a head reads: finer ones cost much and place a point little better.
 _FINEST = 8
 
@@ -186,10 +189,13 @@ class Location(Task):
 
     def draw(self, prediction: np.ndarray, background: Image.Image) -> Image.Image:
         """Points as discs and boxes as frames with their names, over the sample's image; unseen ones are left out."""
-        return self.marked(prediction, background, named=True)
+        return self.marked(prediction, background, named=True, stroke=_STROKE)
 
-    def marked(self, prediction: np.ndarray, background: Image.Image, *, named: bool) -> Image.Image:
-        """A picture with the places (n, 3) of what can be seen on it, each with its name or in its colour alone."""
+    def marked(self, prediction: np.ndarray, background: Image.Image, *, named: bool, stroke: int) -> Image.Image:
+        """A picture with the places (n, 3) of what can be seen on it, each with its name or in its colour alone.
+
+        Without names every next disc is smaller, so that of those in one place all can be seen.
+        """
         picture = background.convert("RGB").copy()
         pen = ImageDraw.Draw(picture)
         colours = palette(len(self.field.names))
@@ -199,9 +205,10 @@ class Location(Task):
             colour = tuple(int(value) for value in colours[number])
             low, high = places.min(0), places.max(0)
             if self.field.boxes:
-                pen.rectangle((*low, *high), outline=colour, width=2)
+                pen.rectangle((*low, *high), outline=colour, width=stroke)
             else:
-                pen.ellipse((*(low - 3), *(low + 3)), fill=colour, outline="white")
+                radius = 1.5 * stroke * (1 if named else 2 - number / len(self.field.names))
+                pen.ellipse((*(low - radius), *(low + radius)), fill=colour, outline="white")
             if named:
                 pen.text((low[0] + 4, low[1] + 2), name, fill=colour, stroke_width=1, stroke_fill="white")
         return picture
@@ -212,12 +219,16 @@ class Location(Task):
 
     def draw_error(self, prediction: np.ndarray, target: np.ndarray, background: Image.Image) -> Image.Image:
         """A red line from where each visible point is to where it was said to be."""
+        return self.parted(prediction, self.field.to_tensor(target).numpy(), background, stroke=_STROKE)
+
+    def parted(self, said: np.ndarray, truth: np.ndarray, background: Image.Image, *, stroke: int) -> Image.Image:
+        """A grey picture with a red line from each visible place (n, 3) of the truth to that of the answer."""
         picture = background.convert("L").convert("RGB")
         pen = ImageDraw.Draw(picture)
-        for said, truth in zip(prediction, self.field.to_tensor(target).numpy(), strict=True):
-            if truth[2] > 0:
-                pen.line((*truth[:2], *said[:2]), fill=(230, 40, 40), width=2)
-                pen.ellipse((*(truth[:2] - 2), *(truth[:2] + 2)), fill="white", outline="black")
+        for there, place in zip(said, truth, strict=True):
+            if place[2] > 0:
+                pen.line((*place[:2], *there[:2]), fill=(230, 40, 40), width=stroke)
+                pen.ellipse((*(place[:2] - stroke), *(place[:2] + stroke)), fill="white", outline="black")
         return picture
 
     def _named(self, prediction: np.ndarray) -> list[tuple[str, np.ndarray, float]]:
