@@ -31,6 +31,7 @@ def write_clips(root: Path) -> None:
         Image.fromarray(frame(generator)).save(root / f"still{number}.png")
         row: dict[str, object] = {"clip": folder.name, "still": f"still{number}.png", "what": "ab"[number % 2]}
         row |= {"id": str(number), "split": "val" if number > 3 else "train", "when": list("ab" * 3)[:NUM_FRAMES]}
+        row["where"] = [[[3 * place, number]] for place in range(NUM_FRAMES)]
         lines.append(json.dumps(row))
     (root / "clips.jsonl").write_text("\n".join(lines))
 
@@ -69,6 +70,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+WHERE = {"type": "frame_location", "points": ["thing"], "width": 8}
 MAPS = {"type": "video", "encoder": {"type": "frame_maps", "backbone": BACKBONE}}
 
 
@@ -76,7 +78,7 @@ MAPS = {"type": "video", "encoder": {"type": "frame_maps", "backbone": BACKBONE}
     "changes",
     [
         {},
-        {"modalities__clip": MAPS, "fusion": SMALL},
+        {"modalities__clip": MAPS, "fusion": SMALL, "tasks__where": WHERE},
         {"fusion": "none", "tasks": {"what": {"type": "classification", "over": ["clip"]}}},
     ],
     ids=["tokens of frames", "maps of frames", "without a fusion"],
@@ -94,7 +96,7 @@ def test_after_every_frame_the_answers_are_those_of_the_clip_up_to_there(clips: 
         assert set(answers) == set(expected)
         for task, said in expected.items():
             assert said is not None
-            np.testing.assert_allclose(answers[task], said[:, -1] if task == "when" else said, atol=1e-4)
+            np.testing.assert_allclose(answers[task], said[:, -1] if task in ("when", "where") else said, atol=1e-4)
             np.testing.assert_array_equal(answers[task], again[task])
         state = after
     in_one_go = list(stream.answers(({"clip": picture} for picture in pictures), still=still))
