@@ -184,3 +184,26 @@ def test_a_picture_that_moves_evenly_is_turned_back_wherever_it_came_from_inside
     inner[4:-4, 4:-4] = True
     assert known[inner].all()
     np.testing.assert_allclose(back[inner], expected[inner], atol=0.05)
+
+
+def test_motion_turned_back_agrees_with_its_formula_pixel_by_pixel() -> None:
+    forward = np.random.default_rng(0).normal(0, 0.5, (7, 9, 2)).astype(np.float32)
+    forward[2, 3] = np.nan
+    forward[5, 6] = (40, -40)
+    expected = np.full((7, 9, 2), np.nan)
+    for row, column in np.ndindex(7, 9):
+        pairs = [
+            (max(0, 1 - abs(column - x - u)) * max(0, 1 - abs(row - y - v)), u, v)
+            for (y, x), (u, v) in zip(np.ndindex(7, 9), forward.reshape(-1, 2).tolist(), strict=True)
+            if not np.isnan(u)
+        ]
+        arrived = sum(k for k, _, _ in pairs)
+        if arrived < 0.5:
+            continue
+        back = [-sum(k * u for k, u, _ in pairs) / arrived, -sum(k * v for k, _, v in pairs) / arrived]
+        square = sum(k * (u * u + v * v) for k, u, v in pairs) / arrived
+        spread = sum(k * ((u + back[0]) ** 2 + (v + back[1]) ** 2) for k, u, v in pairs) / arrived
+        if spread <= 0.01 * square + 0.5:
+            expected[row, column] = back
+    assert 0.05 < np.isnan(expected).any(-1).mean() < 0.6  # so that both kinds are compared
+    np.testing.assert_allclose(turned_back(forward), expected, atol=1e-5)

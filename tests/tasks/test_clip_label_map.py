@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from tests.tasks.task_cases import CLIP_SPEC, DECODER
 from weft.data.clipfile import open_clip
 from weft.data.timeline import Timeline
 from weft.errors import DataFault
@@ -17,6 +19,7 @@ from weft.modalities.flow import FlowModality
 from weft.modalities.image import ImageModality
 from weft.modalities.video import VideoModality
 from weft.tasks.clip_label_map import ClipLabelMap
+from weft.tasks.video_segmentation import VideoSegmentation
 from weft.types import Batch
 
 MODALITIES = {"clip": VideoModality({})}
@@ -222,6 +225,23 @@ def test_given_flow_backward_is_taken_as_it_is_where_it_stays_in_the_picture() -
     assert motion[1].isnan().all(-1).nonzero().tolist() == [[0, 1], [11, 23]]
     assert motion[1, 5, 6:12, 0].tolist() == [-2] * 6
     torch.testing.assert_close(motion[2], backward[2].movedim(0, -1))
+
+
+def test_consistency_by_given_flow_is_the_overlap_where_the_motion_is_known() -> None:
+    motion = given_motion(moving_square(), (0, 1, 2)).movedim(-1, 1)
+    task = VideoSegmentation({"fused": CLIP_SPEC}, field(motion="flow"), decoder=DECODER, objects=["object"])
+
+    def agree(*lefts: int) -> tuple[int, int]:
+        said = torch.from_numpy(np.stack([square(left) for left in lefts])).long()
+        target = torch.cat([said[:, None].float(), motion], 1)[None]
+        rows = task.records(nn.functional.one_hot(said, 2).permute(3, 0, 1, 2)[None].float(), target, ["a"]).rows
+        return int(rows["steady"].sum()), int(rows["either"].sum())
+
+    # of the square's 6 columns the 2 in front are not known, so 4 columns of 6 pixels in either of two frames
+    assert agree(4, 6, 8) == (48, 48)
+    # an answer that stands: in the second frame the columns 6 to 9 agree, and 4 and 5 are not known; in the third 8 and
+    # 9 agree, 4 and 5 too, where the floor stands, and 10 and 11 came from the answer at 8 and 9 and are none now
+    assert agree(4, 4, 4) == (24 + 24, 24 + 36)
 
 
 def test_given_flow_tells_nothing_between_frames_that_do_not_follow_one_another() -> None:

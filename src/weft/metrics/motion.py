@@ -61,25 +61,22 @@ def turned_back(forward: np.ndarray) -> np.ndarray:
     """
     height, width = forward.shape[:2]
     rows, columns = np.nonzero(~np.isnan(forward).any(-1))
-    flow = forward[rows, columns].astype(np.float64)
-    brought = np.column_stack([np.ones(len(flow)), flow, np.square(flow).sum(1)])  # Σ k, Σ k f, Σ k |f|²
-    place = np.column_stack([columns, rows]) + flow
-    corner = np.floor(place)
-    total = np.zeros((height * width, brought.shape[1]))
-    for step in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        x, y = (corner + step).T
-        weight = (1 - np.abs(place - corner - step)).prod(1)
-        lands = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        pixel = (y * width + x)[lands].astype(np.int64)
-        for column in range(brought.shape[1]):
-            share = weight[lands] * brought[lands, column]
-            total[:, column] += np.bincount(pixel, share, minlength=height * width)
-    arrived = total[:, 0]
-    flow_x, flow_y, square = (total[:, 1:] / np.where(arrived > 0, arrived, 1)[:, None]).T
-    spread = square - flow_x**2 - flow_y**2
-    known = (arrived >= _ARRIVED) & (spread <= _SHARE * square + _PIXELS)
-    back = np.where(known[:, None], -np.column_stack([flow_x, flow_y]), np.nan)
-    return back.reshape(height, width, 2).astype(np.float32)
+    flow_x, flow_y = forward[rows, columns].astype(np.float64).T
+    brought = (np.ones(len(rows)), flow_x, flow_y, flow_x**2 + flow_y**2)
+    # a margin around the picture takes what lands outside, and is cut off in the end
+    x, y = (columns + flow_x + 1).clip(0, width + 1), (rows + flow_y + 1).clip(0, height + 1)
+    left, top = x.astype(np.int64), y.astype(np.int64)
+    right, below = x - left, y - top
+    total = np.zeros((len(brought), (height + 3) * (width + 3)))
+    for step_x, share_x in enumerate((1 - right, right)):
+        for step_y, share_y in enumerate((1 - below, below)):
+            pixel, weight = (top + step_y) * (width + 3) + left + step_x, share_x * share_y
+            for sums, value in zip(total, brought, strict=True):
+                sums += np.bincount(pixel, weight * value, minlength=len(sums))
+    arrived, *sums_of = total.reshape(-1, height + 3, width + 3)[:, 1:-2, 1:-2]
+    mean_x, mean_y, square = (one / np.where(arrived > 0, arrived, 1) for one in sums_of)
+    known = (arrived >= _ARRIVED) & (square - mean_x**2 - mean_y**2 <= _SHARE * square + _PIXELS)
+    return np.where(known[..., None], -np.stack([mean_x, mean_y], -1), np.nan).astype(np.float32)
 
 
 def inside(motion: np.ndarray) -> np.ndarray:
