@@ -12,7 +12,7 @@ import torch
 from weft.config import load_experiment
 from weft.data.pipeline import build_data
 from weft.engine.build import build_model, num_parameters, size_multiple
-from weft.engine.device import choose_device, peak_memory
+from weft.engine.device import choose_device, move_to, peak_memory
 from weft.engine.parameters import parameter_groups
 from weft.experiment import Experiment
 from weft.types import Features
@@ -46,7 +46,8 @@ def check(experiment: Experiment | str | Path, overrides: Sequence[str] = ()) ->
         experiment = load_experiment(experiment, overrides)
     data = build_data(experiment)
     device = choose_device(experiment.train.device)
-    model = build_model(experiment, data).to(device).to(memory_format=torch.channels_last)
+    model = build_model(experiment, data)
+    move_to(model, device)
     parameter_groups(model, lr_factors=experiment.train.lr_factors, layer_decay=experiment.train.layer_decay)
     multiple = size_multiple(model)
     batch = next(iter(data.batches("train", training=True, multiple=multiple))).to(device)

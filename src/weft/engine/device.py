@@ -6,6 +6,7 @@ import resource
 import sys
 
 import torch
+from torch import nn
 
 from weft.engine.distributed import ALONE, Gathering
 from weft.errors import ResourceFault
@@ -49,6 +50,17 @@ def _own(device: torch.device, gathering: Gathering) -> torch.device:
         )
     torch.cuda.set_device(gathering.local_rank)
     return torch.device("cuda", gathering.local_rank)
+
+
+def move_to(network: nn.Module, device: torch.device) -> None:
+    """Move a network to a device, the weights of its convolutions over pictures with the channels last.
+
+    That is faster on every device. Weights over pictures and time, which have five axes, stay as they are.
+    """
+    network.to(device)
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
 
 
 def describe(device: torch.device) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from weft.data.manifest import Manifest
 from weft.data.pipeline import Data, build_data
 from weft.engine import checkpoint as checkpoints
 from weft.engine.build import build_model, size_multiple
-from weft.engine.device import choose_device
+from weft.engine.device import choose_device, move_to
 from weft.engine.distributed import ALONE, Gathering
 from weft.engine.memory import keep_freed_memory
 from weft.engine.run_folder import RunFolder
@@ -85,6 +83,6 @@ def load_run(
     data = build_data(experiment, facts=facts, manifest=manifest, shard=gathering.shard)
     model = build_model(experiment, data, pretrained=False)
     checkpoints.load_weights(model, stored.weights, source=str(place))
-    model.to(choose_device(device or experiment.train.device, gathering)).to(memory_format=torch.channels_last)
+    move_to(model, choose_device(device or experiment.train.device, gathering))
     model.eval()
     return LoadedRun(folder, experiment, data, model, size_multiple(model), str(stored.state["precision"]))

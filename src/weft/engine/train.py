@@ -19,7 +19,7 @@ from weft.engine import checkpoint as checkpoints
 from weft.engine import failures
 from weft.engine.batch_norm import check_shares, synchronise
 from weft.engine.build import build_model, size_multiple
-from weft.engine.device import choose_device
+from weft.engine.device import choose_device, move_to
 from weft.engine.distributed import ALONE, Gathering, together
 from weft.engine.feature_cache import FeatureCache
 from weft.engine.interrupt import Signals, until_asked
@@ -103,7 +103,7 @@ class Training:
             synchronise(self.model, experiment, self.data, self.device, gathering)
         self.model.train()
         check_shares(self.model, self.config.batch_size, gathering)
-        self.model.to(self.device).to(memory_format=torch.channels_last)  # faster for convolutions on every device
+        move_to(self.model, self.device)
         self.multiple = size_multiple(self.model)
         groups = parameter_groups(self.model, lr_factors=self.config.lr_factors, layer_decay=self.config.layer_decay)
         self.optimizer: torch.optim.Optimizer = self.config.optimizer(groups)
