@@ -35,6 +35,7 @@ OPTIONS: dict[tuple[str, str], list[dict[str, object]]] = {
         {"backbone": "squeezenet", "cell": "lstm", "hidden": 6, "layers": 2, "causal": True},
     ],
     ("encoder", "torchvision_video"): [{"name": "s3d", "window": 8}],
+    ("encoder", "huggingface_video"): [{"pooling": "mean"}, {"pooling": "cls"}],
     ("encoder", "table_mlp"): [{"dim": 8}, {"dim": 8, "layers": 1, "embedding": 3}],
     ("encoder", "table_tokens"): [{"dim": 8}],
     ("fusion", "weighted"): [

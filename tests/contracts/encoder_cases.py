@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.contracts.contract_cases import cases
 from tests.encoders.tiny_transformer import tiny_bert
+from tests.encoders.tiny_video_transformer import tiny_video
 from weft.encoders.base import Encoder
 from weft.modalities.base import Facts
 from weft.modalities.table import TableModality
@@ -97,7 +98,10 @@ GIVEN: dict[str, Callable[[], Given]] = {
 }
 
 #: {encoder: options that only a test run knows}
-LOCAL: dict[str, Callable[[], Mapping[str, Any]]] = {"huggingface": lambda: {"weights": str(tiny_bert())}}
+LOCAL: dict[str, Callable[[], Mapping[str, Any]]] = {
+    "huggingface": lambda: {"weights": str(tiny_bert())},
+    "huggingface_video": lambda: {"weights": str(tiny_video("vivit"))},
+}
 
 
 def given_to(part: Part) -> Given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
+from torchvision.models.video import MViT
+from torchvision.models.video.mvit import MSBlockConfig
 
 from weft.encoders.torchvision_video import Name, TorchvisionVideoEncoder
+from weft.encoders.windows import at_size
 from weft.errors import WeftError
 
 
@@ -56,3 +60,44 @@ def test_wrong_weights_and_channels_are_refused(tmp_path: Path) -> None:
         TorchvisionVideoEncoder(3, name="r3d_18", weights="nowhere.pth")
     with pytest.raises(ValueError, match="these have 2; choose `frames`"):
         TorchvisionVideoEncoder(2, name="r3d_18")
+
+
+@pytest.fixture
+def small_mvit(monkeypatch: pytest.MonkeyPatch) -> MViT:
+    """An MViT of two blocks for 8 frames of 32 x 32 pixels, in the place of torchvision's."""
+    torch.manual_seed(0)
+    blocks = [
+        MSBlockConfig(1, 8, 8, [3, 3, 3], [3, 3, 3], [1, 1, 1], [1, 2, 2]),
+        MSBlockConfig(2, 8, 16, [3, 3, 3], [3, 3, 3], [1, 2, 2], [1, 1, 1]),
+    ]
+    network = MViT((32, 32), 8, blocks, True, False, rel_pos_embed=True, proj_after_attn=True, num_classes=5)
+    nn.init.normal_(network.pos_encoding.class_token)
+    monkeypatch.setattr(models, "get_model", lambda name: copy.deepcopy(network))
+    return network.eval()
+
+
+def test_the_vector_of_an_mvit_is_what_torchvision_s_classifier_reads(small_mvit: MViT) -> None:
+    encoder = TorchvisionVideoEncoder(3, name="mvit_v2_s", window=8).eval()
+    assert encoder.spec.dim == 16
+    assert encoder.notes == ("mvit_v2_s sees every frame at 32 x 32 pixels, whatever its shape",)
+    clip = torch.randn(2, 8, 3, 32, 32)
+    with torch.no_grad():
+        features = encoder(clip)
+        expected = small_mvit(clip.transpose(1, 2))
+    assert features.tokens.shape == (2, 4, 16)
+    torch.testing.assert_close(small_mvit.head(features.pooled), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_mvit_sees_frames_of_any_shape_at_its_own_size_and_no_other_window(small_mvit: MViT) -> None:
+    encoder = TorchvisionVideoEncoder(3, name="mvit_v2_s", window=8).eval()
+    clip = torch.randn(1, 10, 3, 48, 64)
+    small = at_size(clip, (32, 32))
+    with torch.no_grad():
+        features, alone = encoder(clip), encoder(small)
+        last = encoder(small[:, [8, *[9] * 7]])
+    torch.testing.assert_close(features.tokens, alone.tokens)
+    assert features.mask.tolist() == [[*[True] * 5, *[False] * 3]]  # a step is two frames: the last two are one
+    torch.testing.assert_close(features.tokens[:, 4:5], last.tokens[:, :1])
+    torch.testing.assert_close(features.pooled, (8 * encoder(small[:, :8]).pooled + 2 * last.pooled) / 10)
+    with pytest.raises(ValueError, match="sees 8 frames at once, and window is 16"):
+        TorchvisionVideoEncoder(3, name="mvit_v2_s")

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from weft.encoders.base import Encoder
+from weft.encoders.transformers_library import FILES, Source, architecture, stages, untrained
 from weft.errors import WeftError
 from weft.modalities.base import NO_FACTS, Facts
-from weft.optional import require
 from weft.registry import Range, register
 from weft.types import Features, FeatureSpec
 
@@ -29,21 +24,9 @@ _NO_LIMIT = 1_000_000
 
 #: Files of a folder, of each group one at least.
 _FILES = {
-    "its configuration": ("config.json",),
+    **FILES,
     "its tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model"),
-    "its weights": (
-        "model.safetensors",
-        "model.safetensors.index.json",
-        "pytorch_model.bin",
-        "pytorch_model.bin.index.json",
-    ),
 }
-
-#: How the library says that it cannot use what it was given.
-_REFUSALS = (OSError, ValueError, ImportError, KeyError, RuntimeError)
-
-#: So many characters of the library's reason are passed on.
-_REASON = 300
 
 
 @register("encoder", "huggingface")
@@ -85,7 +68,8 @@ class HuggingFaceEncoder(Encoder):
         super().__init__()
         if facts.get("num_tokens") != in_channels:
             raise ValueError("the texts were not numbered by this network's tokenizer; give every text its own encoder")
-        network: Any = _Source(name, revision, weights).network() if initialise else _untrained(facts["transformer"])
+        whole = _source(name, revision, weights).network() if initialise else untrained(facts["transformer"])
+        network: Any = _text_part(whole)
         self.network: nn.Module = network
         self.pooling = pooling
         self.lr_factor = lr_factor
@@ -110,7 +94,7 @@ class HuggingFaceEncoder(Encoder):
         Raises:
             WeftError: the hub is out of reach, or the folder lacks something.
         """
-        return _Source(options.get("name"), options.get("revision", "main"), options.get("weights")).facts()
+        return _facts(_source(options.get("name"), options.get("revision", "main"), options.get("weights")))
 
     def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
         """See `Encoder.extract`: inputs (P, L) int64. With `vector`, (P, 1, D) summaries."""
@@ -135,9 +119,7 @@ class HuggingFaceEncoder(Encoder):
 
     def layers(self) -> list[nn.Module]:
         """See `Encoder.layers`: the word embeddings, then each layer."""
-        blocks = max((m for m in self.network.modules() if isinstance(m, nn.ModuleList)), key=len)
-        before, after = _around(self.network, blocks)
-        return [nn.ModuleList(before), *list(blocks)[:-1], nn.ModuleList([blocks[-1], *after])]
+        return stages(self.network)
 
     def train(self, mode: bool = True) -> HuggingFaceEncoder:
         """Training mode, except for what is frozen: its dropout stays off."""
@@ -149,95 +131,36 @@ class HuggingFaceEncoder(Encoder):
         return self
 
 
-class _Source:
-    """Where a network comes from: the hub, or a local folder."""
+def _source(name: str | None, revision: str, weights: str | None) -> Source:
+    return Source("huggingface", name, revision, weights, _FILES)
 
-    def __init__(self, name: str | None, revision: str, weights: str | None) -> None:
-        if (name is None) == (weights is None):
-            given = "neither was given" if name is None else "both were given"
-            raise WeftError(f"encoder huggingface: give `name` of the hub or `weights: FOLDER`; {given}")
-        self.place = str(name)
-        self.options: dict[str, Any] = {"revision": revision}
-        self.local = weights is not None
-        if weights is not None:
-            folder = Path(weights).expanduser()
-            _check_folder(folder)
-            self.place, self.options = str(folder), {"local_files_only": True}
 
-    def network(self) -> Any:
-        """The network with its weights, in float32."""
-        network, loaded = self._load("AutoModel", dtype=torch.float32, output_loading_info=True)
-        lacking = sorted(key for key in loaded["missing_keys"] if "pooler" not in key)
-        if lacking:
-            raise WeftError(
-                f"the weights of {self.place} lack {len(lacking)} tensors of the network, such as {lacking[0]}; "
-                "check that weights and config.json belong together"
-            )
-        return _text_part(network)
-
-    def facts(self) -> dict[str, Any]:
-        """What the run keeps of it."""
-        config, tokenizer = self._load("AutoConfig"), self._load("AutoTokenizer")
-        if not getattr(tokenizer, "is_fast", False):
-            raise WeftError(
-                f"the tokenizer of {self.place} has no fast form (tokenizer.json), the only one that is read; choose "
-                "another network, or convert it with the transformers library"
-            )
-        num_tokens = int(getattr(config, "vocab_size", 0))
-        if len(tokenizer) > num_tokens:
-            raise WeftError(f"{self.place}: the tokenizer has {len(tokenizer)} tokens, the network only {num_tokens}")
-        padding, empty = (
-            next((int(token) for token in tokens if token is not None), 0)
-            for tokens in (
-                (tokenizer.pad_token_id, tokenizer.eos_token_id),
-                (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id),
-            )
+def _facts(source: Source) -> dict[str, Any]:
+    """What the run keeps of it."""
+    config, tokenizer = source.load("AutoConfig"), source.load("AutoTokenizer")
+    if not getattr(tokenizer, "is_fast", False):
+        raise WeftError(
+            f"the tokenizer of {source.place} has no fast form (tokenizer.json), the only one that is read; choose "
+            "another network, or convert it with the transformers library"
         )
-        architecture = json.loads(config.to_json_string(use_diff=False))
-        architecture.pop("_name_or_path", None)
-        return {
-            "tokenizer": tokenizer.backend_tokenizer.to_str(),
-            "padding": padding,
-            "empty": empty,
-            "num_tokens": num_tokens,
-            "max_length": _max_length(tokenizer, config),
-            "transformer": architecture,
-        }
-
-    def _load(self, kind: str, **options: Any) -> Any:
-        """What one of the library's classes makes of the place, or a `WeftError`."""
-        library = require("transformers", extra="text")
-        try:
-            with _without_remarks(library):
-                return getattr(library, kind).from_pretrained(self.place, **self.options, **options)
-        except (*_REFUSALS, SafetensorError, UnpicklingError) as error:
-            reason = " ".join(str(error).split())[:_REASON]
-            if isinstance(error, OSError) and not self.local:
-                raise WeftError(
-                    f"{self.place} could not be fetched from the Hugging Face hub ({reason}). Check the name; without "
-                    "a network, put its files into a folder on this machine and write `weights: FOLDER` instead",
-                    code="no-network",
-                ) from error
-            raise WeftError(f"{self.place} cannot be read by transformers' {kind}: {reason}") from error
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise WeftError(f"the folder {folder} of encoder huggingface is not there; give `weights: FOLDER`")
-    for what, names in _FILES.items():
-        if not any((folder / name).is_file() for name in names):
-            raise WeftError(
-                f"{folder} lacks {what} ({' or '.join(names)}); write the network and its tokenizer there with "
-                "`save_pretrained`, or copy all files of its page on the hub"
-            )
-
-
-def _untrained(architecture: Mapping[str, Any]) -> Any:
-    """The network from what the run knows of it; trained weights are loaded next."""
-    library = require("transformers", extra="text")
-    options = {key: value for key, value in architecture.items() if key != "model_type"}
-    config = library.AutoConfig.for_model(architecture["model_type"], **options)
-    return _text_part(library.AutoModel.from_config(config, dtype=torch.float32))
+    num_tokens = int(getattr(config, "vocab_size", 0))
+    if len(tokenizer) > num_tokens:
+        raise WeftError(f"{source.place}: the tokenizer has {len(tokenizer)} tokens, the network only {num_tokens}")
+    padding, empty = (
+        next((int(token) for token in tokens if token is not None), 0)
+        for tokens in (
+            (tokenizer.pad_token_id, tokenizer.eos_token_id),
+            (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id),
+        )
+    )
+    return {
+        "tokenizer": tokenizer.backend_tokenizer.to_str(),
+        "padding": padding,
+        "empty": empty,
+        "num_tokens": num_tokens,
+        "max_length": _max_length(tokenizer, config),
+        "transformer": architecture(config),
+    }
 
 
 def _text_part(network: Any) -> Any:
@@ -255,36 +178,3 @@ def _max_length(tokenizer: Any, config: Any) -> int:
     if positions:
         limits.append(positions - positions % 8)  # RoBERTa's 514 are 512 and two that are never used
     return int(min(limits, default=_MAX_LENGTH))
-
-
-def _around(module: nn.Module, blocks: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
-    """The submodules before and after `blocks`, as large as they come; loose parameters come before."""
-    own = list(module.parameters(recurse=False))
-    before: list[nn.Module] = [nn.ParameterList(own)] if own else []
-    after: list[nn.Module] = []
-    side = before
-    for child in module.children():
-        if child is blocks:
-            side = after
-        elif blocks in set(child.modules()):
-            inner_before, inner_after = _around(child, blocks)
-            before, side = [*before, *inner_before], after
-            after.extend(inner_after)
-        else:
-            side.append(child)
-    return before, after
-
-
-@contextmanager
-def _without_remarks(library: Any) -> Iterator[None]:
-    """Keep the library's progress bars and reports of loading to itself."""
-    logging = library.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
