@@ -16,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from weft.data.formats.coco import Coco
 from weft.data.manifest import Manifest
+from weft.data.picture_part import picture_and_part
 from weft.errors import DataFault
 from weft.modalities.image import ImageModality
 from weft.tasks.boxes import Boxes
@@ -27,9 +28,15 @@ from weft.types import FeatureSpec
 
 SPECS = {"image": FeatureSpec("grid", 8, channels=(8,), strides=(8,))}
 #: Ids with gaps, and not in their order.
-CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}, {"id": 90, "name": "toothbrush"}]
+CATEGORIES: list[dict[str, Any]] = [
+    {"id": 18, "name": "dog"},
+    {"id": 1, "name": "person"},
+    {"id": 90, "name": "toothbrush"},
+]
 POINTS = [f"point {number}" for number in range(17)]
-IMAGES = [{"id": number, "file_name": f"{number:012}.jpg", "height": 60, "width": 80} for number in (9, 4)]
+IMAGES: list[dict[str, Any]] = [
+    {"id": number, "file_name": f"{number:012}.jpg", "height": 60, "width": 80} for number in (9, 4)
+]
 
 
 def write_tree(root: Path, kind: str, annotations: list[dict[str, Any]], categories: list[dict[str, Any]]) -> Path:
@@ -54,12 +61,15 @@ def official(truth: Path, results: Path, kind: str) -> COCOeval:
 
 
 def test_boxes_are_written_by_the_ids_of_categories_and_scored_as_weft_scores_them(tmp_path: Path) -> None:
-    boxes = {9: [(18, [5, 5, 40, 30]), (1, [10, 20, 30, 38]), (90, [50, 2, 20, 20])], 4: [(1, [0, 0, 64, 50])]}
+    boxes: dict[int, list[tuple[int, list[int]]]] = {
+        9: [(18, [5, 5, 40, 30]), (1, [10, 20, 30, 38]), (90, [50, 2, 20, 20])],
+        4: [(1, [0, 0, 64, 50])],
+    }
     annotations = [
         {"id": 10 * image + n, "image_id": image, "category_id": category, "bbox": box, "iscrowd": 0}
         | {"area": box[2] * box[3]}
-        for image, objects in boxes.items()
-        for n, (category, box) in enumerate(objects)
+        for image, there in boxes.items()
+        for n, (category, box) in enumerate(there)
     ]
     truth = write_tree(tmp_path / "coco", "instances", annotations, CATEGORIES)
     manifest = Coco(root=str(tmp_path / "coco"), masks="none").manifest()
@@ -70,8 +80,8 @@ def test_boxes_are_written_by_the_ids_of_categories_and_scored_as_weft_scores_th
         target = field.placed(field.read(manifest.cell(row, "boxes"), manifest.resolve), (60, 80))
         said = np.array([[*(one[:4] + np.array([0, 0, 3, 0])), 0.9 - 0.1 * n, one[4]] for n, one in enumerate(target)])
         task.write(said, Origin(manifest.id(row), (60, 80), (60, 80)), tmp_path / "said")
-        tensors = (field.to_tensor(rows.astype(np.float32))[None] for rows in (said, target))
-        records.append(task.records(*tensors, [manifest.id(row)]))
+        answers, objects = (field.to_tensor(rows.astype(np.float32))[None] for rows in (said, target))
+        records.append(task.records(answers, objects, [manifest.id(row)]))
     scored = [task.figures(one) for one in records]
     evaluation = official(truth, tmp_path / "said/detections.json", "bbox")
     assert evaluation.stats[1] == 1  # AP at 0.5: every box is of the category of its object
@@ -138,7 +148,9 @@ def test_keypoints_of_parts_are_scored_by_the_official_tool_in_pixels_of_the_pic
     random = np.random.default_rng(0)
     for row in range(len(manifest)):
         sample, (height, width) = manifest.id(row), (256, 192)
-        size = tuple(int(side) for side in sample.split("#xywh=")[1].split("&")[0].split(",")[:1:-1])
+        _, part = picture_and_part(sample)
+        assert part is not None
+        size = (part.height, part.width)
         target = field.read(manifest.cell(row, "keypoints"), manifest.resolve)
         said = target.copy()
         said[:, :2] += off[sample.rpartition("=")[2]]
