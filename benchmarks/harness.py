@@ -16,15 +16,21 @@ from weft import load_experiment
 from weft.experiment import Experiment
 
 
-def in_turns(functions: Mapping[str, Callable[[], object]], *, turns: int, warmup: int = 2) -> dict[str, list[float]]:
+def in_turns(
+    functions: Mapping[str, Callable[[], object]],
+    *,
+    turns: int,
+    warmup: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Seconds of every call, the functions called one after the other, again and again."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(turns + warmup):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
