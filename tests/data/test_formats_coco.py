@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from weft.boxes import AREA, CLASS, CROWD, IGNORED
+from weft.data.coco_masks import region, run_lengths
 from weft.data.formats.coco import Coco
 from weft.errors import DataFault
 from weft.modalities.base import BadCell
@@ -181,13 +183,36 @@ def test_a_box_without_an_area_is_left_out_and_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "region",
-    [[[1, 1, 2, 2]], [], {"counts": [20, 3], "size": [4, 6]}, {"counts": [20, 4], "size": [6, 4]}, "rle", None],
+    [
+        [[1, 1, 2, 2]],
+        [],
+        {"counts": [20, 3], "size": [4, 6]},
+        {"counts": [20, 4], "size": [6, 4]},
+        {"counts": [], "size": [4, 6]},
+        {"counts": "zz", "size": [4, 6]},
+        {"counts": "d04", "size": [6, 4]},
+        {"counts": "d0o", "size": [4, 6]},  # ends within a run
+        {"counts": "é", "size": [4, 6]},
+        "rle",
+        None,
+    ],
 )
 def test_a_region_that_is_none_is_refused_when_it_is_read(tmp_path: Path, region: Any) -> None:
     write_json(tmp_path, "instances_train2017", [PERSON | {"segmentation": region}])
     manifest = Coco(root=str(tmp_path)).manifest()
     with pytest.raises(BadCell, match="neither polygons nor a run-length code"):
         LabelMap(manifest.columns["label"].facts).read(manifest.cell(1, "label"), manifest.resolve)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.97, 0.9999])
+def test_compressed_codes_are_read_as_the_official_tool_writes_them(share: float) -> None:
+    mask = np.random.default_rng(0).random((40, 300)) > share
+    code = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    text = {"counts": code["counts"].decode(), "size": [40, 300]}
+    assert (region(text, 40, 300) == mask).all()
+    assert sum(run_lengths(text["counts"])) == mask.size
+    whole = coco_mask.encode(np.ones((40, 300), np.uint8, order="F"))["counts"].decode()
+    assert run_lengths(whole) == [0, 40 * 300]
 
 
 def test_files_that_are_not_as_described_are_refused(tmp_path: Path) -> None:

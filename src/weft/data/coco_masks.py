@@ -82,7 +82,7 @@ def region(segmentation: Any, height: int, width: int) -> np.ndarray:
         height, width: of the image.
 
     Raises:
-        ValueError, TypeError, KeyError: it is neither.
+        ValueError, TypeError, KeyError, IndexError: it is neither.
     """
     if isinstance(segmentation, list):
         if not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
@@ -91,11 +91,39 @@ def region(segmentation: Any, height: int, width: int) -> np.ndarray:
     else:
         if list(segmentation["size"]) != [height, width]:
             raise ValueError(f"its size is {segmentation['size']}, and the image has {[height, width]}")
-        listed = isinstance(segmentation["counts"], list)
-        if listed and sum(segmentation["counts"]) != height * width:
-            raise ValueError(
-                f"its counts make {sum(segmentation['counts'])} pixels, and the image has {height * width}"
-            )
-        code = coco_mask.frPyObjects(segmentation, height, width) if listed else segmentation
+        counts = segmentation["counts"]
+        runs = counts if isinstance(counts, list) else run_lengths(counts)
+        if sum(runs) != height * width or min(runs) < 0:
+            raise ValueError(f"its counts make {sum(runs)} pixels, and the image has {height * width}")
+        code = coco_mask.frPyObjects({**segmentation, "counts": runs}, height, width)
     mask: np.ndarray = coco_mask.decode(code).astype(bool)
     return mask
+
+
+def run_lengths(text: str) -> list[int]:
+    """The runs that a compressed run-length code stands for, which pycocotools takes for whatever it decodes to.
+
+    Each character holds five bits above "0" and whether more follow, the least first; from the third run on, the
+    difference to the run before the last is written.
+
+    Example:
+        >>> run_lengths("0410")
+        [0, 4, 1, 4]
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in text.encode():
+        bits = character - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"{chr(character)!r} is no character of a compressed code")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift  # the last bit is the sign
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("the compressed code ends within a run")
+    return runs
