@@ -282,6 +282,12 @@ def test_what_is_explained_has_a_place_for_everything_and_nothing_where_nothing_
     explained = build(part, specs).eval().explain(features)
     absent = ~torch.stack([PRESENT[m] for m in specs], dim=1)
     attention = {m: explained.pop(f"attention/{m}") for m in specs if f"attention/{m}" in explained}
+    over_time = {name: explained.pop(name) for name in list(explained) if name.startswith("time/")}
+    steps = explained.pop("time") if over_time else torch.zeros(0)
+    for shares in over_time.values():
+        assert shares.shape == steps.shape
+        assert not shares[~steps].any()
+        assert (shares.sum(1) < 1 + 1e-5).all()
     for weights in explained.values():
         assert weights.shape[1] == len(specs)
         per_sample = (

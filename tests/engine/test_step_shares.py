@@ -7,7 +7,10 @@ import torch
 
 from weft.engine.step_shares import StepShares
 
-NAN = float("nan")
+
+def told(*shares: float) -> dict[str, torch.Tensor]:
+    """What a fusion explains of one sample with so many steps."""
+    return {"time/inter": torch.tensor([shares]), "time": torch.ones(1, len(shares), dtype=torch.bool)}
 
 
 class Two:
@@ -19,8 +22,9 @@ class Two:
 
 def test_the_mean_of_a_step_is_over_the_samples_that_have_it_in_whatever_batches() -> None:
     collected = StepShares()
-    collected.observe([{"time/inter": torch.tensor([[0.5, 0.25, 0.25], [1.0, 0.0, NAN]]), "share": torch.ones(2, 1)}])
-    collected.observe([{"time/inter": torch.tensor([[0.75, 0.25]])}])
+    shares, steps = torch.tensor([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]]), torch.tensor([[True] * 3, [True, True, False]])
+    collected.observe([{"time/inter": shares, "time": steps, "share": torch.ones(2, 1)}])
+    collected.observe([told(0.75, 0.25)])
     found = collected.summary()
     assert found == {"inter": {"mean": pytest.approx([0.75, 0.5 / 3, 0.25]), "count": [3, 3, 1]}}
     collected.gather(Two())  # type: ignore[arg-type]
@@ -30,11 +34,11 @@ def test_the_mean_of_a_step_is_over_the_samples_that_have_it_in_whatever_batches
 
 def test_several_looks_at_a_sample_are_one() -> None:
     collected = StepShares()
-    collected.observe([{"time/inter": torch.tensor([[0.5, 0.5]])}, {"time/inter": torch.tensor([[1.0, 0.0]])}])
+    collected.observe([told(0.5, 0.5), told(1.0, 0.0)])
     assert collected.summary() == {"inter": {"mean": [0.75, 0.25], "count": [1, 1]}}
 
 
 def test_a_part_through_which_nothing_came_is_left_out() -> None:
     collected = StepShares()
-    collected.observe([{"time/inter": torch.tensor([[NAN, NAN]]), "part/inter": torch.zeros(1, 2)}])
+    collected.observe([told(0.0, 0.0) | {"part/inter": torch.zeros(1, 2)}])
     assert collected.summary() == {}

@@ -14,7 +14,7 @@ from weft.engine import inference as looking
 from weft.engine.distributed import Gathering
 from weft.engine.likeness import Likeness
 from weft.engine.precision import autocast
-from weft.engine.step_shares import TIME, StepShares
+from weft.engine.step_shares import STEPS, TIME, StepShares
 from weft.metrics.bootstrap import align
 from weft.model import Model
 from weft.tasks.base import Task
@@ -56,7 +56,7 @@ class Shares:
             compared = self._model.fusion.compared(features[0])
         self._likeness.observe(compared, {m: one.present for m, one in features[0].items()})
         self._steps.observe(explained)
-        levels = [level for level in explained[0] if not level.startswith((ATTENTION, TIME))]
+        levels = [level for level in explained[0] if not level.startswith((ATTENTION, TIME)) and level != STEPS]
         if not levels or len(self._keep) < 2:
             return
         rows = {

@@ -14,6 +14,8 @@ from weft.engine.distributed import Gathering
 
 #: Keys of `Fusion.explain` that begin so say how much came through one part of a fusion from each step.
 TIME = "time/"
+#: Key of the steps that each sample has.
+STEPS = "time"
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Sums:
 
     @classmethod
     def of(cls, shares: np.ndarray) -> Sums:
-        """Of some samples, (n, S) with NaN where a sample does not have a step."""
+        """Of some samples, (n, S)."""
         return cls(np.nan_to_num(shares).sum(0), (~np.isnan(shares)).sum(0))
 
     def __add__(self, other: Sums) -> Sums:
@@ -71,5 +73,11 @@ class StepShares:
 
 
 def of_parts(explained: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """{part: (B, S)} the shares of the steps among all that a fusion explains."""
-    return {name.removeprefix(TIME): values for name, values in explained.items() if name.startswith(TIME)}
+    """{part: (B, S)} the shares of the steps among all that a fusion explains; NaN in steps that a sample does not
+    have, and where nothing came through the part.
+    """
+    return {
+        name.removeprefix(TIME): torch.where(explained[STEPS] & (values > 0).any(1, keepdim=True), values, torch.nan)
+        for name, values in explained.items()
+        if name.startswith(TIME)
+    }

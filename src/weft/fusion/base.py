@@ -81,7 +81,8 @@ class Fusion(nn.Module, ABC):
         - `part/<name>`: (B, M), of what a part of the fusion looked at, the share of each modality; a row sums to 1, or
           is 0 where the part saw nothing.
         - `time/<name>`: (B, S), where anything comes in steps of time: of what of the view's vector came through a part
-          of the fusion, the share from each step. A row sums to 1 less what was known before the first; it is NaN in
-          steps that a sample does not have, and where nothing came through.
+          of the fusion, the share from each step. A row sums to 1 less what was known before the first, or is 0 where
+          nothing came through.
+        - `time`: (B, S) bool, with them: the steps that a sample has.
         """
         return {}

@@ -110,13 +110,12 @@ def below(memory: Memory, name: str) -> Memory:
 
 
 def by_step(through: Tensor, places: Places) -> Tensor:
-    """(B, S) the share of each step in what went through a part, which is (B, N) by the token that it came from; NaN
-    where nothing real is of a step, or nothing went through.
+    """(B, S) the share of each step in what went through a part, (B, N) by the token that it came from; 0 where nothing
+    went through.
     """
-    real = torch.where(places.mask, through, 0)
-    total = real.sum(1, keepdim=True)
-    there = (places.of_step & places.mask[:, None]).any(2) & (total > 0)
-    return torch.where(there, real @ places.of_step.T.float() / total, torch.nan)
+    real = torch.where(places.mask, through.float(), 0)
+    total = real.sum(1, keepdim=True).clamp(min=torch.finfo(real.dtype).tiny)  # clamp: nothing went through
+    return real @ places.of_step.T.float() / total
 
 
 def by_modality(weights: Tensor, places: Places) -> Tensor:

@@ -230,6 +230,7 @@ class TokenFusion(Fusion):
             **{f"attention/{m}": relevance[m] / total for m in self.modalities},
             **{f"part/{name}": by_modality(weights, places) for name, weights in looked.items()},
             **{f"time/{name}": by_step(one, places) for name, one in through.items() if places.num_steps},
+            **({"time": (places.of_step & places.mask[:, None]).any(2)} if through and places.num_steps else {}),
             "share": sums / total,
         }
 
