@@ -142,9 +142,12 @@ def test_of_a_long_sound_only_the_seconds_that_are_kept_are_decoded(tmp_path, mo
     path = encode(tmp_path / name, num=80, codec="libvpx" if name == "a.webm" else "libx264", sound=True)
     whole = AudioModality({}, sample_rate=48000).read(name, lambda _: path)
     decoded, decode = [], soundtrack._decoded
-    monkeypatch.setattr(
-        soundtrack, "_decoded", lambda *given, **more: decoded.append(decode(*given, **more)) or decoded[-1]
-    )
+
+    def watched(*given, **more):
+        decoded.append(decode(*given, **more))
+        return decoded[-1]
+
+    monkeypatch.setattr(soundtrack, "_decoded", watched)
     field = AudioModality({}, sample_rate=48000, seconds=0.5, cut=cut, max_samples=48000)
     wave = field.read(name, lambda _: path)
     assert len(wave) == 24000

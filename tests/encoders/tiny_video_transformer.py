@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["videomae", "vivit", "timesformer"]
 
@@ -26,7 +26,7 @@ def write_tiny_video(folder: Path, kind: Kind) -> Path:
         VivitModel,
     )
 
-    sizes = {
+    sizes: dict[str, Any] = {
         "image_size": SIDE,
         "num_frames": WINDOW,
         "hidden_size": 12,
