@@ -8,7 +8,7 @@ import torch
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from weft.encoders.base import Encoder
+from weft.encoders.frozen import WholeEncoder
 from weft.encoders.recurrent import Cell, build_recurrent, read_sequences
 from weft.modalities.base import NO_FACTS, Facts
 from weft.registry import Range, register
@@ -18,7 +18,7 @@ Count = Annotated[int, Range(1)]
 
 
 @register("encoder", "conv_rnn")
-class ConvRnnEncoder(Encoder):
+class ConvRnnEncoder(WholeEncoder):
     """A small network for sounds, trained from scratch: convolutions, then a GRU or LSTM.
 
     Its tokens are the states of the recurrent network over time, its vector is made of the last state of each
@@ -80,9 +80,7 @@ class ConvRnnEncoder(Encoder):
             dropout=dropout,
         )
         self.spec = FeatureSpec("sequence", hidden * (2 if bidirectional else 1))
-        self._frozen = freeze
-        self.requires_grad_(not freeze)
-        self.train(self.training)
+        self.freeze(freeze)
 
     def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
         """See `Encoder.extract`: inputs (P, 1, mels, frames); lengths in frames."""
@@ -97,19 +95,9 @@ class ConvRnnEncoder(Encoder):
         tokens, vector = read_sequences(self.recurrent, frames, lengths)
         return Features.of_sequence(tokens, lengths, vector=vector)
 
-    @property
-    def extract_frozen(self) -> bool:
-        """See `Encoder.extract_frozen`."""
-        return self._frozen
-
     def layers(self) -> list[nn.Module]:
         """See `Encoder.layers`: each convolution, then the recurrent network."""
         return [*self.convolutions, self.recurrent]
-
-    def train(self, mode: bool = True) -> ConvRnnEncoder:
-        """Training mode; a frozen one has no dropout and stays in evaluation mode."""
-        super().train(mode and not self._frozen)
-        return self
 
 
 def _inside(lengths: Tensor, size: int) -> Tensor:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
-from weft.encoders.base import Encoder
+from weft.encoders.frozen import WholeEncoder
 from weft.encoders.transformers_library import Source, architecture, stages, untrained
 from weft.encoders.windows import Windows, at_size
 from weft.errors import WeftError
@@ -23,7 +22,7 @@ _PREPROCESSING = "preprocessor_config.json"
 
 
 @register("encoder", "huggingface_video")
-class HuggingFaceVideoEncoder(Encoder):
+class HuggingFaceVideoEncoder(WholeEncoder):
     """A video network of the transformers library: VideoMAE, ViViT or TimeSformer.
 
     A clip is cut into windows of as many frames as the network was made for, each seen by itself; the last window is
@@ -89,9 +88,7 @@ class HuggingFaceVideoEncoder(Encoder):
             self.notes += (f"without {_PREPROCESSING} frames are normalised as they were fitted; give mean and std",)
         self.lr_factor = lr_factor
         self.spec = FeatureSpec("sequence", int(network.config.hidden_size))
-        self._frozen = freeze
-        self.requires_grad_(not freeze)
-        self.train(self.training)
+        self.freeze(freeze)
 
     @classmethod
     def brings(cls, options: Mapping[str, Any]) -> Facts:
@@ -108,25 +105,15 @@ class HuggingFaceVideoEncoder(Encoder):
     def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
         """See `Encoder.extract`: inputs (P, T, C, H, W); lengths in frames."""
         windows = Windows.of(inputs, lengths, self._made.window)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
+        with self.learning():
             frames = at_size(windows.frames, self._made.size)
             tokens = self.network(pixel_values=frames).last_hidden_state
         steps = self._made.steps(tokens)
         return windows.features(steps, tokens[:, 0] if self._pooling == "cls" else None)
 
-    @property
-    def extract_frozen(self) -> bool:
-        """See `Encoder.extract_frozen`."""
-        return self._frozen
-
     def layers(self) -> list[nn.Module]:
         """See `Encoder.layers`: the patches, then each layer."""
         return stages(self.network)
-
-    def train(self, mode: bool = True) -> HuggingFaceVideoEncoder:
-        """Training mode; a frozen one stays in evaluation mode."""
-        super().train(mode and not self._frozen)
-        return self
 
 
 @dataclass(frozen=True)

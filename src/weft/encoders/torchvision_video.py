@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
-import torch
 from safetensors import SafetensorError
 from timm.models import load_state_dict
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.video import S3D, MViT, SwinTransformer3d
 
-from weft.encoders.base import Encoder
+from weft.encoders.frozen import WholeEncoder
 from weft.encoders.windows import Windows, at_size
 from weft.errors import WeftError
 from weft.modalities.base import NO_FACTS, Facts
@@ -26,7 +25,7 @@ Name = Literal["r3d_18", "mc3_18", "r2plus1d_18", "s3d", "swin3d_t", "swin3d_s",
 
 
 @register("encoder", "torchvision_video")
-class TorchvisionVideoEncoder(Encoder):
+class TorchvisionVideoEncoder(WholeEncoder):
     """A network of torchvision that sees motion: ResNets with convolutions over time, S3D, Video Swin and MViT.
 
     A clip is cut into windows of one length, each seen by itself, as these networks were trained on short clips; the
@@ -88,14 +87,12 @@ class TorchvisionVideoEncoder(Encoder):
         self.lr_factor = lr_factor
         head = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv3d)][-1]
         self.spec = FeatureSpec("sequence", head.in_features if isinstance(head, nn.Linear) else head.in_channels)
-        self._frozen = freeze
-        self.requires_grad_(not freeze)
-        self.train(self.training)
+        self.freeze(freeze)
 
     def extract(self, inputs: Tensor, lengths: Tensor | None = None) -> Features:
         """See `Encoder.extract`: inputs (P, T, 3, H, W); lengths in frames."""
         windows = Windows.of(inputs, lengths, self.window)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
+        with self.learning():
             seen = self._seen if self._multiscale is None else self._seen_at_scales
             return windows.features(*seen(windows.frames))
 
@@ -119,19 +116,9 @@ class TorchvisionVideoEncoder(Encoder):
         tokens = norm(tokens)
         return tokens[:, 1:].unflatten(1, (shape[0], -1)).mean(2), tokens[:, 0]
 
-    @property
-    def extract_frozen(self) -> bool:
-        """See `Encoder.extract_frozen`."""
-        return self._frozen
-
     def layers(self) -> list[nn.Module]:
         """See `Encoder.layers`."""
         return list(self.stages)
-
-    def train(self, mode: bool = True) -> TorchvisionVideoEncoder:
-        """Training mode; a frozen one stays in evaluation mode."""
-        super().train(mode and not self._frozen)
-        return self
 
 
 @dataclass(frozen=True)
