@@ -353,7 +353,7 @@ def test_an_object_in_a_mapping_is_refused() -> None:
         ),
         ("modalities.image.encoder.type=tim", "there is no encoder 'tim'; did you mean 'timm'?"),
         ("modalities.image.encoder=timm", "modalities.image.encoder.name: missing; allowed: text"),
-        ("modalities.thermal.encoder=timm", "modalities.thermal.type: missing; there are audio, depth, image"),
+        ("modalities.thermal.encoder=timm", "modalities.thermal.type: missing; there are audio, depth, flow, image"),
         ("modalities.thermal.type=depth", "modalities.thermal.encoder: missing"),
         ("tasks.boxes=detekt", "tasks.boxes: there is no task 'detekt'"),
         ("tasks={}", "tasks: empty; give a task at least"),
