@@ -140,6 +140,13 @@ def test_every_person_with_points_is_a_sample_cut_from_its_picture(tmp_path: Pat
     assert points[:, 2].tolist() == [1] * 11 + [0] * 6
 
 
+def test_pictures_of_nobody_are_told_of(tmp_path: Path) -> None:
+    write_tree(tmp_path, "person_keypoints", PEOPLE[:1], [{"id": 7, "name": "person", "keypoints": POINTS}])
+    manifest = Coco(root=str(tmp_path), read=("keypoints",), masks="none", people="each").manifest()
+    assert manifest.notes == ("1 images have nobody with a point and are left out",)
+    assert manifest.roots == ()
+
+
 def test_keypoints_of_parts_are_scored_by_the_official_tool_in_pixels_of_the_picture(tmp_path: Path) -> None:
     truth, manifest = people_of(tmp_path / "coco", people="each")
     field = Points(manifest.columns["keypoints"].facts)

@@ -80,9 +80,9 @@ def read_coco(path: Path) -> CocoFile:
                 )
             annotations.setdefault(one["image_id"], []).append(one)
     categories = dict(sorted(categories.items()))
-    number = next((number for number, one in listed.items() if one.get("keypoints")), None)
-    points = () if number is None else tuple(map(str, listed[number]["keypoints"]))
-    return CocoFile(path, images, annotations, categories, points, number)
+    whose = next((number for number, one in listed.items() if one.get("keypoints")), None)
+    points = () if whose is None else tuple(map(str, listed[whose]["keypoints"]))
+    return CocoFile(path, images, annotations, categories, points, whose)
 
 
 def _json(path: Path) -> Mapping[str, Any]:

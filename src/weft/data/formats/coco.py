@@ -120,7 +120,7 @@ class Coco:
         notes += [f"{count} {said}" for said, count in Counter(found.notes).items()]
         if self.people == "each":
             people = CocoPeople(root)
-            return Manifest(table, root, columns, tuple(notes), arrays=people, made=PERSON, group="picture")
+            return Manifest(table, root, columns, notes=tuple(notes), arrays=people, made=PERSON, group="picture")
         arrays = None if self.masks == "none" else CocoMasks(pa.chunked_array([found.regions], pa.string()), root)
         return Manifest(table, root, columns, notes=tuple(notes), arrays=arrays, made=MADE)
 
