@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +14,7 @@ from weft.data.listing import RASTERS
 from weft.data.timeline import Timeline
 from weft.data.videofile import VideoFile
 from weft.modalities import raster
-from weft.modalities.base import BadCell, Resolve
+from weft.modalities.base import BadCell, CellKind, Modality, Resolve
 
 #: Pixels of all frames taken of a clip: 16 s of 640 x 480 at 50 frames a second, 0.7 GB in three channels.
 MAX_PIXELS = 256_000_000
@@ -115,6 +115,46 @@ class ClipReader:
         if len(own) == 1:
             found.append("one frame: a still")
         return found
+
+
+class ClipModality(Modality):
+    """A modality with frames, read by a `reader`.
+
+    Attributes:
+        reader: of its cells.
+    """
+
+    kind: ClassVar[str] = "video"
+    cell: ClassVar[CellKind] = "clip"
+    reader: ClipReader
+
+    def timeline(self, cell: Any, resolve: Resolve) -> Timeline:
+        """The frames of a clip, or of the part of it that a cell names.
+
+        Raises:
+            BadCell: missing, empty, of another type, cut off, or no frame where the cell says.
+        """
+        return self.reader.open(cell, resolve)[1]
+
+    def read(self, cell: Any, resolve: Resolve) -> np.ndarray:
+        """(T, H, W, C) of all frames that its cell names.
+
+        Raises:
+            BadCell: see `read_frames`.
+        """
+        return self.read_frames(cell, resolve, None)
+
+    def read_frames(self, cell: Any, resolve: Resolve, frames: Timeline | None) -> np.ndarray:
+        """(T, H, W, C): what is shown with each of the frames that are taken.
+
+        Raises:
+            BadCell: see `ClipReader.read_frames`.
+        """
+        return self.reader.read_frames(cell, resolve, frames)
+
+    def remarks(self, cell: Any, resolve: Resolve) -> list[str]:
+        """See `ClipReader.remarks`."""
+        return self.reader.remarks(cell, resolve)
 
 
 def to_tensor(value: np.ndarray) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from weft.data.flowfile import FLOWS, read_flow
 from weft.data.timeline import Timeline, usual_step
 from weft.metrics.motion import inside, turned_back
 from weft.modalities import clip, raster
-from weft.modalities.base import CellKind, Facts, Geometry, Modality, Preprocessor, Resolve
+from weft.modalities.base import Facts, Geometry, Preprocessor, Resolve
 from weft.registry import Range, register
 from weft.types import InputSpec
 
@@ -28,7 +28,7 @@ _BRIGHT = 3.0
 
 
 @register("modality", "flow")
-class FlowModality(Modality):
+class FlowModality(clip.ClipModality):
     """Optical flow: for every frame of a clip, how far each of its pixels moves to the right and down.
 
     A folder has a file for every frame, numbered as the frames are, and usually one fewer: .flo, PNG of 16 bits as in
@@ -45,9 +45,6 @@ class FlowModality(Modality):
         rate: frames a second; by default what the data format declares.
         max_pixels: a clip of which more pixels would be taken, over all frames, is refused before decoding.
     """
-
-    kind: ClassVar[str] = "video"
-    cell: ClassVar[CellKind] = "clip"
 
     def __init__(
         self,
@@ -76,22 +73,6 @@ class FlowModality(Modality):
         """Two, and another for the validity."""
         return 3 if self.validity else 2
 
-    def timeline(self, cell: Any, resolve: Resolve) -> Timeline:
-        """The frames that have a flow, of the part of the clip that a cell names.
-
-        Raises:
-            BadCell: missing, empty, of another type, or no frame where the cell says.
-        """
-        return self.reader.open(cell, resolve)[1]
-
-    def read(self, cell: Any, resolve: Resolve) -> np.ndarray:
-        """(T, H, W, 2) float32 of all frames that have a flow, NaN where it is not known.
-
-        Raises:
-            BadCell: see `read_frames`.
-        """
-        return self.read_frames(cell, resolve, None)
-
     def read_frames(self, cell: Any, resolve: Resolve, frames: Timeline | None) -> np.ndarray:
         """(T, H, W, 2) float32 of the frames that are taken, NaN where it is not known.
 
@@ -102,23 +83,19 @@ class FlowModality(Modality):
             BadCell: see `ClipReader.read_frames`, and `read_flow`.
         """
         if self.direction == "forward" or frames is None:
-            return self.reader.read_frames(cell, resolve, frames)
+            return super().read_frames(cell, resolve, frames)
         own = self.timeline(cell, resolve)
         gap = own.numbers[0] - frames.numbers[0]
         if own.same_as(frames)[0] >= 0 or gap > usual_step(own.numbers):
-            return self.reader.read_frames(cell, resolve, frames)
+            return super().read_frames(cell, resolve, frames)
         numbers, times = frames.numbers.copy(), frames.times.copy()
         numbers[0], times[0] = own.numbers[0], own.times[0]  # read in its place, so that its size is known
-        values = self.reader.read_frames(cell, resolve, replace(frames, numbers=numbers, times=times))
+        values = super().read_frames(cell, resolve, replace(frames, numbers=numbers, times=times))
         values[0] = np.nan
         return values
 
     def _read_frame(self, source: Path | np.ndarray) -> np.ndarray:
         return read_flow(source, max_pixels=self.reader.max_pixels)
-
-    def remarks(self, cell: Any, resolve: Resolve) -> list[str]:
-        """See `ClipReader.remarks`."""
-        return self.reader.remarks(cell, resolve)
 
     @property
     def wants_fit(self) -> bool:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from weft.data.timeline import Timeline
 from weft.metrics.motion import motion_back
 from weft.modalities import clip, raster
-from weft.modalities.base import CellKind, Facts, Geometry, Modality, Preprocessor, Resolve
+from weft.modalities.base import Facts, Geometry, Preprocessor
 from weft.modalities.image import ImageModality
 from weft.registry import Range, register
 from weft.types import InputSpec
 
 
 @register("modality", "video")
-class VideoModality(Modality):
+class VideoModality(clip.ClipModality):
     """A clip: an mp4, mov, avi, webm or mkv file, or a folder with a picture for every frame.
 
     A single picture is a clip of one frame.
@@ -43,9 +42,6 @@ class VideoModality(Modality):
         aligned: it shows the same scene from the same place as the other rasters of the sample, and moves with them.
         max_pixels: a clip of which more pixels would be taken, over all frames, is refused before decoding.
     """
-
-    kind: ClassVar[str] = "video"
-    cell: ClassVar[CellKind] = "clip"
 
     def __init__(
         self,
@@ -87,36 +83,8 @@ class VideoModality(Modality):
         """Of a frame, as configured."""
         return self.frame.num_channels
 
-    def timeline(self, cell: Any, resolve: Resolve) -> Timeline:
-        """The frames of a clip, or of the part of it that a cell names.
-
-        Raises:
-            BadCell: missing, empty, of another type, cut off, or no frame where the cell says.
-        """
-        return self.reader.open(cell, resolve)[1]
-
-    def read(self, cell: Any, resolve: Resolve) -> np.ndarray:
-        """(T, H, W, channels) uint8, uint16 or float32: all frames.
-
-        Raises:
-            BadCell: see `read_frames`.
-        """
-        return self.read_frames(cell, resolve, None)
-
-    def read_frames(self, cell: Any, resolve: Resolve, frames: Timeline | None) -> np.ndarray:
-        """(T, H, W, channels) uint8, uint16 or float32: what is shown with each of the frames that are taken.
-
-        Raises:
-            BadCell: see `ClipReader.read_frames`.
-        """
-        return self.reader.read_frames(cell, resolve, frames)
-
     def _read_frame(self, source: Path | np.ndarray) -> np.ndarray:
         return self.frame.read(source, lambda _: source)
-
-    def remarks(self, cell: Any, resolve: Resolve) -> list[str]:
-        """See `ClipReader.remarks`."""
-        return self.reader.remarks(cell, resolve)
 
     def motion_back(self, frames: Tensor, numbers: Sequence[int]) -> np.ndarray:
         """See `Modality.motion_back`: found between the frames that are taken, by dense inverse search.
