@@ -172,7 +172,7 @@ class SampleReader:
             return self._made[row.key.row]
         sources = {**self.inputs, **{f"target {name}": source for name, source in self.targets.items()}}
         whole = row_timeline(sources, row.content, self.manifest, row.place)
-        if (self.manifest.sets[row.place] if self.manifest.sets else self.manifest).arrays is not None:
+        if self.manifest.data_set(row.place).arrays is not None:
             self._made[row.key.row] = whole
         return whole
 

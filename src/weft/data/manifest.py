@@ -232,6 +232,10 @@ class Manifest:
             return where.arrays(cell)
         return safe_path(cell, (where.root, *where.roots, *(self.roots if self.sets else ())))
 
+    def data_set(self, place: int) -> Manifest | DataSet:
+        """The data set with a place in `sets`; where there is one only, the manifest itself."""
+        return self.sets[place] if self.sets else self
+
     def resolver(self, place: int) -> Callable[[str], Path | np.ndarray]:
         """`resolve` for the samples of one data set."""
         return partial(self.resolve, place=place)

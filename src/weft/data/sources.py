@@ -128,7 +128,7 @@ def row_timeline(
     Raises:
         BadColumn: that cell cannot be used.
     """
-    known = manifest.sets[place] if manifest.sets else manifest
+    known = manifest.data_set(place)
     fields = [(source.column, source.of(place).field) for source in sources.values()]
     fields = [(column, field) for column, field in fields if field.geometry.has_frames]
     if not fields:
